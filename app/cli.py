@@ -1,0 +1,138 @@
+"""The command line. A command parses, calls one function, and prints; all it does can be done from Python."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from . import __version__
+from .errors import InputError
+from .slides.settings import READERS, TYPE_SOURCES, TileSettings
+
+__all__ = ["app", "main"]
+
+# Imports of a command's own code stay inside the command: `nucleosynth --help` must not wait for torch.
+
+app = typer.Typer(
+    name="nucleosynth",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_TILES = TileSettings()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0, 2 for a wrong input or output, 130 when interrupted.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="nucleosynth")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return _fail(f"{error.filename}: {reason}" if error.filename else reason)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _fail(message: str) -> int:
+    """Say what is wrong in one line, whatever the message holds."""
+    print("nucleosynth: error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nucleosynth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nucleosynth(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Segment nuclei in any H&E tissue without a single label."""
+
+
+@app.command()
+def tiles(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SLIDE_OR_DIR", help="Slides, images, folders of them, or folders that are one DICOM slide."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the tiles.")],
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Scale of the inputs in µm per pixel, for those that do not carry it.", show_default=False),
+    ] = _TILES.mpp,
+    target_mpp: Annotated[float, typer.Option(help="Scale of the tiles in µm per pixel.")] = _TILES.target_mpp,
+    size: Annotated[int, typer.Option(help="Width and height of a tile in pixels.")] = _TILES.size,
+    per_slide: Annotated[int, typer.Option(help="At most so many tiles of one slide.")] = _TILES.per_slide,
+    type_by: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(TYPE_SOURCES),
+            autocompletion=lambda: list(TYPE_SOURCES),
+            help="What makes images one tissue type: their folder, or each image by itself.",
+        ),
+    ] = _TILES.type_by,
+    reader: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(READERS), autocompletion=lambda: list(READERS), help="Library that reads the slides."
+        ),
+    ] = _TILES.reader,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of tiles.")] = _TILES.seed,
+) -> None:
+    """Sample unlabelled tiles of tissue from slides and images.
+
+    A slide gives tiles at random from its tissue, an image all of itself. Glass, blur, folds and pen marks are refused.
+
+    Writes DIR/tiles/*.png, DIR/tiles.csv and, when all is there, DIR/run.json.
+
+    Repeat a command that was interrupted, and it continues.
+    """
+    from .slides.tiles import sample_tiles
+
+    try:
+        settings = TileSettings(
+            target_mpp=target_mpp,
+            size=size,
+            per_slide=per_slide,
+            seed=seed,
+            mpp=mpp,
+            reader=reader,
+            type_by=type_by,
+        )
+    except ValueError as error:
+        raise InputError(str(error).replace("_", "-")) from error
+    report = sample_tiles(inputs, output, settings)
+    console = Console(highlight=False)
+    console.print(f"[bold]{report.kept}[/] tiles ({report.types} tissue types) from {report.sources} slides and images")
+    if report.refused:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.refused.items())
+        console.print(f"Refused: {reasons}")
+    folder, patches = (shlex.quote(os.fspath(path)) for path in (output, output.with_name(f"{output.name}-patches")))
+    console.print(f"Next: nucleosynth synthesize {escape(folder)} -o {escape(patches)} -n 100", soft_wrap=True)

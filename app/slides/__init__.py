@@ -1,0 +1,1 @@
+"""Whole slides: reading them at any scale and sampling tiles from them."""

@@ -1,0 +1,26 @@
+"""The initial, GAN-free synthesis: tile analysis once per tile, then patches at milliseconds each."""
+
+from .analysis import NuclearColours, TileAnalysis, analyze_tile, split_nuclei
+from .array import AnalyzeTile, RandSynthesizeNuclei
+from .crop import Crop, draw_crop, take_crop
+from .dictionary import AnalyzeTiled, RandSynthesizeNucleid
+from .patch import PatchDraw, SynthesisSettings, SyntheticPatch, draw_patch, paint_patch
+
+__all__ = [
+    "AnalyzeTile",
+    "AnalyzeTiled",
+    "Crop",
+    "NuclearColours",
+    "PatchDraw",
+    "RandSynthesizeNuclei",
+    "RandSynthesizeNucleid",
+    "SynthesisSettings",
+    "SyntheticPatch",
+    "TileAnalysis",
+    "analyze_tile",
+    "draw_crop",
+    "draw_patch",
+    "paint_patch",
+    "split_nuclei",
+    "take_crop",
+]
