@@ -1,44 +1,78 @@
-# Two commands are all a fresh machine needs: `make demo` and `make test`. Both set up .venv first.
+# Two commands are all a fresh machine needs: `make demo` and `make test`. Each sets up .venv first.
+#
+#   make test ARGS="-k synthesis"        some of the tests
+#   make test INSTALL=wheel              against the package as users get it, instead of the tree
+#   make install PYTHON=python3.12       with another interpreter (after `make clean`)
+#   make install CONSTRAINTS=mine.txt    with other versions, such as a torch for another platform
 PYTHON ?= python3
-BIN := .venv/bin
+INSTALL ?= editable
+CONSTRAINTS ?= constraints.txt
+ARGS ?=
+
+ifeq ($(filter editable wheel,$(INSTALL)),)
+$(error INSTALL must be editable or wheel, not "$(INSTALL)")
+endif
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
 PACKAGES := app transforms bundles
+SOURCES = $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*')
+INSTALLED := .venv/.installed-$(INSTALL)
+FAILED = { echo "nucleosynth: pip could not install; has it a torch as $(CONSTRAINTS) asks for? See docs/dependencies.md" >&2; exit 1; }
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: install demo test test-fast lint format clean FORCE
 
-demo: .venv/.installed
-	$(BIN)/nucleosynth demo -o demo
+install: $(INSTALLED)
 
-test: .venv/.installed
-	$(BIN)/python -m pytest $(ARGS)
+demo: $(INSTALLED)
+	$(PY) -m nucleosynth demo -o demo
 
-test-fast: .venv/.installed
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(INSTALLED)
+	$(PY) -m pytest $(ARGS)
 
-lint: .venv/.installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p nucleosynth
+test-fast: $(INSTALLED)
+	$(PY) -m pytest -m "not slow" $(ARGS)
 
-format: .venv/.installed
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy -p nucleosynth
+
+format: $(INSTALLED)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
 
 # A strict editable install links file by file, so it is renewed whenever a file comes, goes or changes its name.
-.venv/.installed: pyproject.toml constraints.txt .venv/.tree
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]" --config-settings editable_mode=strict
-	touch $@
+# The stamp appears last, so that an interrupted installation is done again, and bears the time of the beginning, so
+# that what changed meanwhile is newer.
+.venv/.installed-editable: pyproject.toml $(CONSTRAINTS) .venv/.tree
+	@echo "Installing nucleosynth and what it needs into .venv (some minutes, the first time)"
+	@rm -rf .venv/.installed-* build; touch .venv/.begun
+	@$(PIP) install --no-build-isolation -c "$(CONSTRAINTS)" -e ".[dev]" --config-settings editable_mode=strict || $(FAILED)
+	@mv .venv/.begun $@
 
+# setuptools would put what an earlier build left in build/ into the wheel, and pip would keep an equal version.
+.venv/.installed-wheel: pyproject.toml $(CONSTRAINTS) .venv/.tree $(SOURCES)
+	@echo "Installing nucleosynth's wheel and what it needs into .venv (some minutes, the first time)"
+	@rm -rf .venv/.installed-* build; touch .venv/.begun
+	@$(PIP) wheel --no-build-isolation --no-deps -w build/wheel .
+	@$(PIP) --quiet uninstall --yes nucleosynth
+	@$(PIP) install -c "$(CONSTRAINTS)" "$$(echo build/wheel/*.whl)[dev]" || $(FAILED)
+	@mv .venv/.begun $@
+
+# The names of the packages' files, and the folder they are in; touched only when these change.
 .venv/.tree: .venv/.created FORCE
-	@find $(PACKAGES) -type f -not -name '*.pyc' | LC_ALL=C sort > $@.new; cmp -s $@.new $@ || mv $@.new $@; rm -f $@.new
+	@$(PY) -c '' || { echo "nucleosynth: .venv lost its Python; run 'make clean', then try again" >&2; exit 1; }
+	@{ pwd; find $(PACKAGES) -type f -not -path '*/__pycache__/*' | LC_ALL=C sort; } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 .venv/.created:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "nucleosynth needs Python 3.10 or newer; set PYTHON=")'
-	$(PYTHON) -m venv .venv
-	touch $@
-
-.PHONY: FORCE
-FORCE:
+	@command -v "$(PYTHON)" >/dev/null || { echo "nucleosynth: there is no $(PYTHON); name a Python 3.10 or newer: make PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "nucleosynth needs Python 3.10 or newer, $(PYTHON) is older; name another: make PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "nucleosynth: $(PYTHON) cannot make virtual environments; install its venv module (Debian, Ubuntu: python3-venv) or name another: make PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear .venv
+	$(PIP) install --upgrade pip "setuptools>=77"
+	@touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info demo

@@ -136,3 +136,78 @@ def tiles(
         console.print(f"Refused: {reasons}")
     folder, patches = (shlex.quote(os.fspath(path)) for path in (output, output.with_name(f"{output.name}-patches")))
     console.print(f"Next: nucleosynth synthesize {escape(folder)} -o {escape(patches)} -n 100", soft_wrap=True)
+
+
+@app.command()
+def synthesize(
+    tiles: Annotated[
+        Path, typer.Argument(metavar="TILES", help="Folder of tiles: of [bold]nucleosynth tiles[/], or any images.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the patches.")],
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Number of patches.")],
+    size: Annotated[int | None, typer.Option(help="Width and height of a patch in pixels.", show_default="400")] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Scale of the tiles in µm per pixel.", show_default="as their run.json says, else 0.25"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Number of processes; the result does not depend on it.", show_default="all cores"),
+    ] = None,
+) -> None:
+    """Synthesise patches with exact nucleus masks from real textures.
+
+    Random nuclei are painted with the tissue's own colours and textures onto its own background.
+
+    Writes DIR/images, DIR/labels (16-bit, one number per nucleus) and DIR/reference (a real patch of the same type).
+
+    Look at DIR/preview.png. DIR/manifest.jsonl says what each patch is made of; DIR/run.json comes when all is there.
+
+    Repeat a command that was interrupted, and it continues.
+    """
+    if count < 1:
+        raise InputError(f"-n must be at least 1, got {count}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    from nucleosynth.transforms.synthesis import SynthesisSettings
+
+    from .data.synthesis import SynthesisRunSettings, synthesize_patches
+
+    try:
+        patch = SynthesisSettings() if size is None else SynthesisSettings(size=size)
+        settings = SynthesisRunSettings(count=count, seed=seed, mpp=mpp, patch=patch)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    report = synthesize_patches(tiles, output, settings, workers)
+    console = Console(highlight=False)
+    _warn_of_blank(report.blank)
+    console.print(
+        f"[bold]{report.patches}[/] patches with {report.nuclei} nuclei "
+        f"from {report.tiles} tiles ({report.types} tissue types)"
+    )
+    console.print(f"Look at {escape(os.fspath(output / 'preview.png'))}", soft_wrap=True)
+
+
+def _warn_of_blank(names: Sequence[str]) -> None:
+    """Say how many tiles were left out, and the first few of them."""
+    if names:
+        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        print(f"nucleosynth: warning: {len(names)} blank tiles left out: {listed}", file=sys.stderr)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything.")],
+    seed: Annotated[int, typer.Option(help="Seed of the sample slides and of all that is drawn.")] = 0,
+) -> None:
+    """Show all of it, small, on sample slides that the program makes itself.
+
+    Takes about a minute. Read DIR/report.html when it is done.
+    """
+    if seed < 0:
+        raise InputError(f"--seed must not be negative, got {seed}")
+    from .demo import run_demo
+
+    report = run_demo(output, seed)
+    Console(highlight=False).print(f"Read [bold]{escape(os.fspath(report))}[/]", soft_wrap=True)

@@ -1,9 +1,9 @@
 """How close are synthetic patches to real ones? Colour, nuclei, and a classifier that tries to tell them apart.
 
-    python benchmarks/realism.py REAL NAME=SYNTHETIC [NAME=SYNTHETIC ...] [--seeds 3] [--json FILE]
+    python benchmarks/realism.py REAL NAME=SYNTHETIC [NAME=SYNTHETIC ...] [--seeds 3] [--json FILE] [--plot FILE]
 
-REAL is a folder of real patches, each SYNTHETIC one of patches made from them: the n-th synthetic patch (by name) from
-the n-th real one, several times over if there are more. Everything is measured by code that the synthesis does not
+REAL is a folder of real patches. SYNTHETIC is the output of ``nucleosynth synthesize REAL``, or a folder of images of
+which the n-th (by name) was made from the n-th real one. Everything is measured by code that the synthesis does not
 share: scikit-image's colour deconvolution, Otsu's threshold and a watershed find "nuclei" in real and synthetic patches
 alike, so their errors are the same on both sides.
 """
@@ -14,9 +14,13 @@ import argparse
 import itertools
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from rich.progress import track
@@ -36,12 +40,35 @@ MPP = 0.25
 FOLDS, STEPS, CROP, BATCH = 5, 250, 96, 32
 
 
-def load(folder: Path) -> list[np.ndarray]:
-    """RGB images of a folder by name."""
+@dataclass(frozen=True)
+class Patches:
+    """RGB images, and for each the number of the real tile it is, or was made from."""
+
+    images: list[np.ndarray]
+    tile: np.ndarray
+
+
+def image_files(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg"})
     if not files:
         raise SystemExit(f"no images in {folder}")
-    return [cv2.cvtColor(cv2.imread(str(f)), cv2.COLOR_BGR2RGB) for f in files]
+    return files
+
+
+def load(files: Sequence[Path], tile: Sequence[int]) -> Patches:
+    return Patches([cv2.cvtColor(cv2.imread(str(f)), cv2.COLOR_BGR2RGB) for f in files], np.array(tile))
+
+
+def load_synthetic(folder: Path, real: Sequence[Path]) -> Patches:
+    """Synthetic patches with the tiles they are made from, as their manifest says, or in the order of their names."""
+    manifest = folder / "manifest.jsonl"
+    if not manifest.exists():
+        files = image_files(folder)
+        return load(files, [i % len(real) for i in range(len(files))])
+    number = {file.name: i for i, file in enumerate(real)}
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    files = [folder / "images" / f"{line['patch']:06d}.png" for line in lines]
+    return load(files, [number[line["tile"]] for line in lines])
 
 
 def find_nuclei(image: np.ndarray) -> np.ndarray:
@@ -78,17 +105,17 @@ def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack([i[:400, :400] for i in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def separability(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
+def separability(real: Patches, synthetic: Patches, seed: int) -> tuple[float, float]:
     """Held-out AUROC of a classifier of real and synthetic, by patch and by crop.
 
     A tile and the patches made from it are held out together, so that the classifier cannot know a tile.
     """
+    torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    x = as_tensor([*real, *synthetic])
-    y = torch.cat([torch.ones(len(real)), torch.zeros(len(synthetic))])
-    tile = np.concatenate([np.arange(len(real)), np.arange(len(synthetic)) % len(real)])
-    fold = rng.permutation(len(real))[tile] % FOLDS
+    x = as_tensor([*real.images, *synthetic.images])
+    y = torch.cat([torch.ones(len(real.images)), torch.zeros(len(synthetic.images))])
+    fold = rng.permutation(len(real.images))[np.concatenate([real.tile, synthetic.tile])] % FOLDS
     patch_score, crop_score, crop_truth = np.zeros(len(y)), [], []
     for held_out in range(FOLDS):
         model, train = network(), np.flatnonzero(fold != held_out)
@@ -121,46 +148,81 @@ def separability(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray], se
     )
 
 
-def measure(real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray], seeds: int) -> dict[str, float]:
-    """All distances of one set of synthetic patches from the real ones."""
-    real_colours, colours_ = colours(real), colours(synthetic)
-    real_nuclei, nuclei = [find_nuclei(i) for i in real], [find_nuclei(i) for i in synthetic]
-    mm2 = [i.shape[0] * i.shape[1] * MPP**2 / 1e6 for i in (real[0], synthetic[0])]
-    row = {
-        "haematoxylin W1": wasserstein_distance(real_colours[:, 0], colours_[:, 0]),
-        "eosin W1": wasserstein_distance(real_colours[:, 1], colours_[:, 1]),
-        "nuclear area W1 [µm²]": wasserstein_distance(np.concatenate(real_nuclei), np.concatenate(nuclei)),
-        "density W1 [1/mm²]": wasserstein_distance(
-            [len(a) / mm2[0] for a in real_nuclei], [len(a) / mm2[1] for a in nuclei]
-        ),
+@dataclass(frozen=True)
+class Looks:
+    """What is compared: haematoxylin and eosin of pixels, areas of nuclei, and their density in each patch."""
+
+    stains: np.ndarray
+    area: np.ndarray
+    density: np.ndarray
+
+
+def look(patches: Patches) -> Looks:
+    nuclei = [find_nuclei(image) for image in patches.images]
+    mm2 = [image.shape[0] * image.shape[1] * MPP**2 / 1e6 for image in patches.images]
+    density = np.array([len(a) / m for a, m in zip(nuclei, mm2, strict=True)])
+    return Looks(colours(patches.images), np.concatenate(nuclei), density)
+
+
+def distances(real: Looks, synthetic: Looks) -> dict[str, float]:
+    """Wasserstein-1 distances; of colours in units of scikit-image's ``rgb2hed``."""
+    return {
+        "haematoxylin W1 [0.001]": 1e3 * wasserstein_distance(real.stains[:, 0], synthetic.stains[:, 0]),
+        "eosin W1 [0.001]": 1e3 * wasserstein_distance(real.stains[:, 1], synthetic.stains[:, 1]),
+        "nuclear area W1 [µm²]": wasserstein_distance(real.area, synthetic.area),
+        "nuclear density W1 [1/mm²]": wasserstein_distance(real.density, synthetic.density),
     }
-    scores = [separability(real, synthetic, seed) for seed in track(range(seeds), "classifiers", disable=not seeds)]
-    if scores:
-        by_patch, by_crop = np.array(scores).T
-        row |= {"AUROC by patch": by_patch.mean(), "AUROC by patch, sd": by_patch.std()}
-        row |= {"AUROC by crop": by_crop.mean(), "AUROC by crop, sd": by_crop.std()}
-    return {k: float(v) for k, v in row.items()}
+
+
+def plot(looks: dict[str, Looks], path: Path) -> None:
+    """Distributions of everything that is compared; the first set is the real one."""
+    panels = {
+        "haematoxylin (rgb2hed)": (lambda k: k.stains[:, 0], np.linspace(0, 0.16, 60)),
+        "eosin (rgb2hed)": (lambda k: k.stains[:, 1], np.linspace(0, 0.09, 60)),
+        "nuclear area [µm²]": (lambda k: k.area, np.linspace(10, 120, 45)),
+        "nuclear density [1/mm²]": (lambda k: k.density, np.linspace(0, 10000, 14)),
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.4), layout="constrained")
+    for axis, (title, (values, bins)) in zip(axes, panels.items(), strict=True):
+        for number, (name, what) in enumerate(looks.items()):
+            style = {"color": "black", "lw": 2.2} if number == 0 else {"color": f"C{number - 1}", "lw": 1.4}
+            axis.hist(values(what), bins=bins, density=True, histtype="step", label=name, **style)
+        axis.set_title(title, fontsize=10)
+        axis.set_yticks([])
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    axes[-1].legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("real", type=Path)
     parser.add_argument("synthetic", nargs="+", help="NAME=FOLDER")
-    parser.add_argument("--seeds", type=int, default=3, help="classifiers per set")
+    parser.add_argument("--seeds", type=int, default=3, help="classifiers per set; 0 trains none")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    real = load(arguments.real)
-    rows = {}
-    for item in arguments.synthetic:
-        name, _, folder = item.partition("=")
-        rows[name] = measure(real, load(Path(folder)), arguments.seeds)
-    measures = list(next(iter(rows.values())))
+    files = image_files(arguments.real)
+    real = load(files, range(len(files)))
+    named = dict(item.split("=", 1) for item in arguments.synthetic)
+    sets = {name: load_synthetic(Path(folder), files) for name, folder in named.items()}
+    looks = {"real": look(real)} | {name: look(patches) for name, patches in track(sets.items(), "nuclei")}
+    rows = {name: distances(looks["real"], looks[name]) for name in sets}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = [(name, seed) for seed in range(arguments.seeds) for name in sets]
+        futures = [pool.submit(separability, real, sets[name], seed) for name, seed in jobs]
+        scores = [future.result() for future in track(futures, "classifiers", disable=not jobs)]
+    for name in sets if arguments.seeds else ():
+        by_patch, by_crop = np.array([s for (n, _), s in zip(jobs, scores, strict=True) if n == name]).T
+        for kind, values in (("patch", by_patch), ("crop", by_crop)):
+            rows[name] |= {f"AUROC by {kind}": float(values.mean()), f"AUROC by {kind}, sd": float(values.std())}
     print("| |" + "|".join(rows) + "|\n|---|" + "---|" * len(rows))
-    for key in measures:
-        print(f"| {key} | " + " | ".join(f"{row[key]:.4g}" for row in rows.values()) + " |")
+    for key in next(iter(rows.values())):
+        print(f"| {key} | " + " | ".join(f"{row[key]:.3g}" for row in rows.values()) + " |")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    if arguments.plot:
+        plot(looks, arguments.plot)
 
 
 if __name__ == "__main__":

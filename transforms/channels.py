@@ -8,7 +8,7 @@ from monai.config import NdarrayOrTensor
 from monai.data.meta_obj import get_track_meta
 from monai.utils import convert_to_numpy, convert_to_tensor
 
-__all__ = ["to_channel_first", "to_channel_last", "to_label", "to_rgb"]
+__all__ = ["check_same_size", "to_channel_first", "to_channel_last", "to_label", "to_mask", "to_rgb"]
 
 
 def to_channel_last(img: NdarrayOrTensor) -> np.ndarray:
@@ -56,6 +56,29 @@ def to_label(img: NdarrayOrTensor) -> np.ndarray:
     if array.size and (array.min() < 0 or array.max() >= 2**16):
         raise ValueError(f"label ids must lie between 0 and 65535, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array[0], dtype=np.uint16)
+
+
+def to_mask(img: NdarrayOrTensor) -> np.ndarray:
+    """Two-dimensional array of a mixing mask.
+
+    Args:
+        img: array or tensor, shape (1, H, W), values 0 to 1.
+
+    Returns:
+        contiguous float32 array, shape (H, W).
+    """
+    array = convert_to_numpy(img)
+    if array.ndim != 3 or array.shape[0] != 1:
+        raise ValueError(f"a mask must have the shape (1, H, W), got {tuple(array.shape)}")
+    return np.ascontiguousarray(array[0], dtype=np.float32)
+
+
+def check_same_size(**images: np.ndarray) -> None:
+    """Refuse images, given by their names, of different height or width."""
+    sizes = {name: image.shape[:2] for name, image in images.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size[0]}x{size[1]}" for name, size in sizes.items())
+        raise ValueError(f"images must have the same height and width, got {listed}")
 
 
 def to_channel_first(array: np.ndarray) -> torch.Tensor:

@@ -16,7 +16,7 @@ from PIL import Image
 from ..atomic import write_atomically
 from ..errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "write_png"]
+__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "read_label", "write_png"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
@@ -79,6 +79,23 @@ def read_image(path: Path) -> np.ndarray:
     if kind == "JPEG" and _has_gap(pixels):
         raise InputError(f"{path}: damaged JPEG, part of the picture is missing; copy it again or leave it out")
     return pixels
+
+
+def read_label(path: Path) -> np.ndarray:
+    """Read an instance label image.
+
+    Returns:
+        uint8 or uint16, shape (H, W), ids.
+
+    Raises:
+        InputError: the file is missing, damaged, or not of one channel.
+    """
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if label is None:
+        raise InputError(f"{path}: missing or damaged; make it again")
+    if label.ndim != 2:
+        raise InputError(f"{path}: a label image has one channel, this has {label.shape[2]}")
+    return label
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -16,7 +16,7 @@ __all__ = ["RandNucleusMaskd", "RandQuadrilaterald"]
 
 
 class RandNucleusMaskd(RandomizableMapTransform):
-    """Dictionary version of :class:`RandNucleusMask`; other arguments as there.
+    """Dictionary version of :class:`RandNucleusMask`, drawn anew for each key; other arguments as there.
 
     Args:
         keys: keys of the images, each of which gets a mask of its size.

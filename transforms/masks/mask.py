@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
+from scipy.ndimage import map_coordinates
 
+from ..base import check_mpp
 from .placement import place_nuclei
 from .polygons import draw_nuclei, draw_outlines
-from .priors import NucleusClass, NucleusPrior, NucleusShape
+from .priors import NucleusClass, NucleusPrior, NucleusShape, check_shares
 from .quadrilateral import draw_corners, quadrilateral_homography, warp_points
 
 __all__ = ["MaskSettings", "NucleusMask", "draw_mask"]
@@ -55,8 +56,8 @@ class MaskSettings:
             raise ValueError(f"tries must be at least 1, got {self.tries}")
         if not 0 <= self.empty <= 1:
             raise ValueError(f"empty must lie in [0, 1], got {self.empty}")
-        if not self.mpp > 0:
-            raise ValueError(f"mpp must be positive, got {self.mpp}")
+        check_mpp(self.mpp)
+        check_shares(self.classes)
         object.__setattr__(self, "classes", tuple(self.classes))
 
 
@@ -81,28 +82,49 @@ def _smooth_field(points: np.ndarray, size: tuple[int, int], mpp: float, rng: np
     """Standard normal values at points (x, y), alike where the points are within a cluster's distance."""
     margin, cell = _MARGIN_UM / mpp, _CLUSTER_UM / mpp
     shape = [int(np.ceil((side + 2 * margin) / cell)) + 2 for side in size]
-    grid = rng.standard_normal(shape).astype(np.float32)
-    where = ((points + margin) / cell).astype(np.float32)
-    values = cv2.remap(grid, where[None, :, 0], where[None, :, 1], cv2.INTER_LINEAR)[0]
+    grid = rng.standard_normal(shape)
+    where = (points + margin) / cell
+    values = map_coordinates(grid, where.T[::-1], order=1)
     # Bilinear interpolation averages: rescale to unit variance by the weights' squares.
     part = where - np.floor(where)
     variance = ((1 - part) ** 2 + part**2).prod(axis=1)
     return values / np.sqrt(variance)
 
 
-def _draw_centres(
-    count: int, size: tuple[int, int], margin: float, density_map: np.ndarray | None, rng: np.random.RandomState
-) -> np.ndarray:
-    """Centres (x, y) in the patch and its margin, as dense as the map says there."""
-    height, width = size
-    span = np.array([width + 2 * margin, height + 2 * margin])
-    if density_map is None:
-        return rng.uniform(size=(count, 2)) * span - margin
-    rows, columns = density_map.shape
-    cumulative = np.cumsum(density_map.ravel(), dtype=np.float64)
-    cells = np.searchsorted(cumulative, rng.uniform(size=count) * cumulative[-1], side="right")
-    y, x = np.divmod(np.minimum(cells, density_map.size - 1), columns)
-    return (np.stack([x, y], axis=1) + rng.uniform(size=(count, 2))) / (columns, rows) * span - margin
+@dataclass(frozen=True)
+class _Ground:
+    """Rectangles of the patch and its margin, and how dense centres are in each.
+
+    Attributes:
+        x: float, shape (w + 1,), edges of the columns, in pixels of the patch.
+        y: float, shape (h + 1,), edges of the rows.
+        weight: float, shape (h, w), area times density.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+    def draw_centres(self, count: int, rng: np.random.RandomState) -> np.ndarray:
+        """Centres (x, y), float64, shape (count, 2)."""
+        cumulative = np.cumsum(self.weight.ravel())
+        cell = np.searchsorted(cumulative, rng.uniform(size=count) * cumulative[-1], side="right")
+        row, column = np.divmod(np.minimum(cell, self.weight.size - 1), self.weight.shape[1])
+        part = rng.uniform(size=(count, 2))
+        x = self.x[column] + part[:, 0] * (self.x[column + 1] - self.x[column])
+        y = self.y[row] + part[:, 1] * (self.y[row + 1] - self.y[row])
+        return np.stack([x, y], axis=1)
+
+
+def _lay_ground(size: tuple[int, int], margin: float, density_map: np.ndarray | None) -> _Ground:
+    """The map stretched over the patch, its outermost cells going on in the margin."""
+    density = np.pad(np.ones((1, 1)) if density_map is None else density_map.astype(np.float64), 1, mode="edge")
+    rows, columns = density.shape
+    y, x = (
+        np.concatenate([[-margin], np.linspace(0, side, cells - 1), [side + margin]])
+        for side, cells in zip(size, (rows, columns), strict=True)
+    )
+    return _Ground(x, y, density * np.diff(y)[:, None] * np.diff(x))
 
 
 def _draw_angles(
@@ -140,17 +162,17 @@ def draw_mask(
     """
     corners = draw_corners(settings.jitter, rng)
     margin = _MARGIN_UM / settings.mpp
-    padded = None if density_map is None else np.pad(density_map, 1, mode="edge")
-    mean = 1.0 if padded is None else float(padded.mean())
-    area_mm2 = (size[0] + 2 * margin) * (size[1] + 2 * margin) * settings.mpp**2 / 1e6
+    ground = _lay_ground(size, margin, density_map)
+    area_mm2 = float(ground.weight.sum()) * settings.mpp**2 / 1e6
     factor = np.exp(prior.density_spread * rng.standard_normal() - prior.density_spread**2 / 2)
     empty = rng.uniform() < settings.empty
-    count = 0 if empty else min(int(rng.poisson(prior.density * mean * area_mm2 * factor)), 2**16 - 1)
+    # Rounded at random, not Poisson: nuclei keep their distance, so real counts vary less than those of random points.
+    count = 0 if empty else min(int(prior.density * area_mm2 * factor + rng.uniform()), 2**16 - 1)
     if count == 0:
         return NucleusMask(np.zeros(size, np.uint16), np.zeros(0, np.int64), corners, 0)
     homography = quadrilateral_homography(corners, (size[1], size[0]))
     inverse = np.linalg.inv(homography)
-    centres = _draw_centres(count, size, margin, padded, rng)
+    centres = ground.draw_centres(count, rng)
     nuclei = draw_nuclei(
         count, prior, settings.mpp, rng, _smooth_field(centres, size, settings.mpp, rng), settings.classes
     )
@@ -158,7 +180,7 @@ def draw_mask(
     outlines = draw_outlines(nuclei, angle, settings.shape, rng)
 
     def propose(waiting: np.ndarray) -> list[np.ndarray]:
-        here = centres if len(waiting) == count else _draw_centres(len(waiting), size, margin, padded, rng)
+        here = centres if len(waiting) == count else ground.draw_centres(len(waiting), rng)
         canvas = warp_points(inverse, here)
         lengths = [len(outlines[i]) for i in waiting]
         points = np.concatenate([outlines[i] for i in waiting]) + np.repeat(canvas, lengths, axis=0)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .priors import NucleusClass, NucleusPrior, NucleusShape
+from .priors import NucleusClass, NucleusPrior, NucleusShape, check_shares
 
 __all__ = ["NucleusDraw", "draw_nuclei", "draw_outlines", "polygon_area", "round_corners"]
 
 # Rounds of corner cutting: after two, ten corners are forty and look smooth at 40x.
 _ROUNDS = 2
+# Widest gap between two corners, as a share of the full turn; half a turn would leave the centre out.
+_WIDEST = 0.45
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,25 @@ def draw_nuclei(
         noise = (noise + size_field) / np.sqrt(2)
     area = prior.area * np.exp(prior.area_spread * noise)
     elongation = np.maximum(prior.elongation * np.exp(prior.elongation_spread * rng.standard_normal(count)), 1.0)
+    check_shares(classes)
     bounds = np.cumsum([rule.share for rule in classes])
-    if len(bounds) and bounds[-1] > 1 + 1e-9:
-        raise ValueError(f"the shares of the nucleus classes must not add up to more than 1, got {bounds[-1]}")
     category = (np.searchsorted(bounds, rng.uniform(size=count), side="right") + 1) % (len(classes) + 1)
     for number, rule in enumerate(classes, 1):
         chosen = category == number
         area[chosen] = np.pi / 4 * rng.uniform(*rule.diameter_um, size=chosen.sum()) ** 2
         elongation[chosen] = 1 / rng.uniform(*rule.roundness, size=chosen.sum())
     return NucleusDraw(area / mpp**2, elongation, category)
+
+
+def _angular_gaps(weights: np.ndarray) -> np.ndarray:
+    """Angles between corners, in proportion to the weights, shape (N, V), but none so wide that the centre is left out.
+
+    A polygon that does not hold its centre may cross itself, and its area may come near to 0.
+    """
+    share = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    widest, even = share.max(axis=1, keepdims=True), 1 / weights.shape[1]
+    evening = np.clip((widest - _WIDEST) / np.maximum(widest - even, 1e-9), 0, 1)
+    return 2 * np.pi * (share + evening * (even - share))
 
 
 def draw_outlines(
@@ -122,8 +134,7 @@ def draw_outlines(
             group = np.flatnonzero((corners == vertices) & (smooth == rounded))
             if not len(group):
                 continue
-            spacing = 1 + irregularity[group, None] * gaps[group, :vertices]
-            theta = np.cumsum(spacing, axis=1) * (2 * np.pi / np.maximum(spacing.sum(axis=1, keepdims=True), 1e-9))
+            theta = np.cumsum(_angular_gaps(1 + irregularity[group, None] * gaps[group, :vertices]), axis=1)
             radius = np.clip(1 + spikiness[group, None] * radii[group, :vertices], 0.2, 2.0)
             stretch = np.sqrt(nuclei.elongation[group, None])
             points = np.stack([radius * np.cos(theta) * stretch, radius * np.sin(theta) / stretch], axis=-1)

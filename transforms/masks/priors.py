@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["NucleusClass", "NucleusPrior", "NucleusShape"]
+__all__ = ["NucleusClass", "NucleusPrior", "NucleusShape", "check_shares"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,10 @@ class NucleusClass:
             raise ValueError(f"roundness must be a range within (0, 1], got {self.roundness}")
         if not 0 <= self.darkness[0] <= self.darkness[1] <= 1:
             raise ValueError(f"darkness must be a range within [0, 1], got {self.darkness}")
+
+
+def check_shares(classes: Sequence[NucleusClass]) -> None:
+    """Refuse classes that add up to more than all nuclei."""
+    total = sum(rule.share for rule in classes)
+    if total > 1 + 1e-9:
+        raise ValueError(f"the shares of the nucleus classes must not add up to more than 1, got {total:g}")

@@ -4,7 +4,13 @@ from .array import ColorDeconvolution, RandStainJitter, SegmentNuclearMaterial
 from .deconvolution import hed_to_rgb, od_to_rgb, rgb_to_hed, rgb_to_od
 from .dictionary import ColorDeconvolutiond, RandStainJitterd, SegmentNuclearMateriald
 from .jitter import scale_stains
-from .segmentation import NuclearMaterial, fill_small_holes, remove_small_objects, segment_nuclear_material
+from .segmentation import (
+    NuclearMaterial,
+    fill_small_holes,
+    haematoxylin_relief,
+    remove_small_objects,
+    segment_nuclear_material,
+)
 
 __all__ = [
     "ColorDeconvolution",
@@ -15,6 +21,7 @@ __all__ = [
     "SegmentNuclearMaterial",
     "SegmentNuclearMateriald",
     "fill_small_holes",
+    "haematoxylin_relief",
     "hed_to_rgb",
     "od_to_rgb",
     "remove_small_objects",

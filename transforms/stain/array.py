@@ -7,6 +7,7 @@ from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
 from monai.utils.enums import TransformBackends
 
+from ..base import check_mpp
 from ..channels import to_channel_first, to_rgb
 from .deconvolution import rgb_to_hed
 from .jitter import scale_stains
@@ -50,6 +51,7 @@ class SegmentNuclearMaterial(Transform):
     def __init__(
         self, mpp: float = 0.25, sub_factor: float = 0.92, super_factor: float = 1.08, rim_um: float = 0.75
     ) -> None:
+        check_mpp(mpp)
         self.mpp, self.sub_factor, self.super_factor, self.rim_um = mpp, sub_factor, super_factor, rim_um
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:

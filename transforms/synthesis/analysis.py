@@ -17,25 +17,29 @@ __all__ = ["NuclearColours", "TileAnalysis", "analyze_tile", "split_nuclei"]
 
 # Areas between which a connected piece of nuclear material is taken for one nucleus, in µm².
 _NUCLEUS_AREA = (10.0, 250.0)
-# Otsu's threshold merges touching nuclei and takes some of the cytoplasm with them. Painted nuclei, analysed again, are
-# this many times as frequent and as large as they were painted; real ones are assumed to be so too. Both were found on
-# unlabelled tiles alone, by comparing real and synthetic patches with another nucleus finder (benchmarks/realism.py).
-_COUNT_BIAS, _AREA_BIAS = 0.76, 1.15
+# Otsu's threshold merges touching nuclei and takes some of the cytoplasm with them. Of painted nuclei that are analysed
+# again, a share is lost that grows with the share of the tile they cover, and they seem larger than they were painted;
+# real ones are assumed to fare likewise. Both numbers were found on unlabelled tiles alone, by comparing real and
+# synthetic patches with another nucleus finder (benchmarks/realism.py).
+_MERGED_PER_COVERAGE, _AREA_BIAS = 1.4, 1.18
+_MOST_MERGED = 0.4
+# Largest deviation of hue inside a nucleus, in optical density; more is several nuclei taken for one.
+_HUE_LIMIT = 0.08
 # Cells of the density map, and the distance over which density is averaged, in µm.
 _CELL_UM, _DENSITY_UM = 4.0, 10.0
 
 
 @dataclass(frozen=True)
 class NuclearColours:
-    """Appearance of K nuclei of a tile, from its sub-segmentation; sorted from the palest to the darkest.
+    """Appearance of the K nuclei of a tile that its sub-segmentation holds; sorted from the palest to the darkest.
 
     Attributes:
         od: float32, shape (K, 3), mean optical density.
         contrast: float32, shape (K,), standard deviation of the optical density inside, relative to its mean.
         pallor: float32, shape (K,), by how much the middle is paler than the rim, as a share of the rim's density;
             high in vesicular nuclei, about 0 or below in dense ones.
-        hue: float32, shape (3,), optical density by which pixels of one nucleus deviate in hue, not in depth: one
-            standard deviation, along the direction in which they deviate most.
+        hue: float32, shape (3,), optical density by which parts of one nucleus deviate in hue, not in depth, along
+            the direction in which they deviate most; a little less than one standard deviation, since part is noise.
     """
 
     od: np.ndarray
@@ -74,7 +78,8 @@ class TileAnalysis:
     @property
     def nbytes(self) -> int:
         """Size in memory, in bytes, but for a few hundred."""
-        return sum(a.nbytes for a in (self.image, self.background, self.texture, self.density_map, self.colours.od))
+        colours = (self.colours.od, self.colours.contrast, self.colours.pallor)
+        return sum(a.nbytes for a in (self.image, self.background, self.texture, self.density_map, *colours))
 
 
 def split_nuclei(mask: np.ndarray, mpp: float) -> np.ndarray:
@@ -128,7 +133,9 @@ def _robust_log(values: np.ndarray, median: float, spread: float) -> tuple[float
     return float(np.exp(middle)), float((high - low) / 1.349)
 
 
-def _estimate_prior(area_um2: np.ndarray, ratio: np.ndarray, border: np.ndarray, tile_mm2: float) -> NucleusPrior:
+def _estimate_prior(
+    area_um2: np.ndarray, ratio: np.ndarray, border: np.ndarray, tile_mm2: float, coverage: float
+) -> NucleusPrior:
     """Density, sizes and elongation from the pieces that can be nuclei."""
     default = NucleusPrior()
     whole = ~border & (area_um2 >= _NUCLEUS_AREA[0]) & (area_um2 <= _NUCLEUS_AREA[1])
@@ -137,7 +144,7 @@ def _estimate_prior(area_um2: np.ndarray, ratio: np.ndarray, border: np.ndarray,
     area, area_spread = _robust_log(area_um2[whole], default.area, default.area_spread)
     elongation, elongation_spread = _robust_log(ratio[whole], default.elongation, default.elongation_spread)
     return NucleusPrior(
-        density=float(count / tile_mm2 / _COUNT_BIAS),
+        density=float(count / tile_mm2 / (1 - min(_MERGED_PER_COVERAGE * coverage, _MOST_MERGED))),
         density_spread=default.density_spread,
         area=area / _AREA_BIAS,
         area_spread=float(np.clip(area_spread, 0.15, 0.7)),
@@ -149,7 +156,7 @@ def _estimate_prior(area_um2: np.ndarray, ratio: np.ndarray, border: np.ndarray,
 def _gather_colours(
     od: np.ndarray, pieces: np.ndarray, sub: np.ndarray, nucleus: np.ndarray, mpp: float
 ) -> NuclearColours:
-    """Colour, contrast and pallor of each nucleus; colours come from the sub-segmentation alone."""
+    """Colour, contrast and pallor of each nucleus that the sub-segmentation holds, but for its outermost 0.5 µm."""
     count = len(nucleus)
     inside = cv2.distanceTransform((pieces > 0).astype(np.uint8), cv2.DIST_L2, 3)
     grey = od.mean(axis=2)
@@ -171,8 +178,7 @@ def _gather_colours(
     contrast = np.sqrt(np.maximum(square - mean**2, 0)) / np.maximum(mean, 1e-3)
     pallor = np.where(seen, 1 - core / np.maximum(rim, 1e-3), 0.0)
     order = np.flatnonzero(enough)[np.argsort(colour[enough].mean(axis=1), kind="stable")]
-    everywhere = pieces > 0
-    hue = _hue_deviation(od[everywhere] - colour[pieces[everywhere] - 1], colour[order])
+    hue = _hue_deviation(od[whole] - colour[pieces[whole] - 1], colour[order])
     colour, contrast, pallor = (values[order].astype(np.float32) for values in (colour, contrast, pallor))
     return NuclearColours(colour, contrast, pallor, hue)
 
@@ -184,15 +190,15 @@ def _hue_deviation(residual: np.ndarray, colour: np.ndarray) -> np.ndarray:
     depth = colour.mean(axis=0) / np.linalg.norm(colour.mean(axis=0))
     across = residual - np.outer(residual @ depth, depth)
     variance, directions = np.linalg.eigh(across.T @ across / len(across))
-    return (np.sqrt(max(variance[-1], 0)) * directions[:, -1]).astype(np.float32)
+    return (np.clip(0.8 * np.sqrt(max(variance[-1], 0)), 0, _HUE_LIMIT) * directions[:, -1]).astype(np.float32)
 
 
-def _edge_sigma(rgb: np.ndarray, pieces: np.ndarray, material: NuclearMaterial, mpp: float) -> float:
+def _edge_sigma(od: np.ndarray, pieces: np.ndarray, material: NuclearMaterial, mpp: float) -> float:
     """Blur of the boundaries: blurred by sigma, a step of height h is at most h / (sigma sqrt(2 pi)) steep."""
-    haematoxylin = np.ascontiguousarray(rgb_to_hed(rgb)[..., 0])
+    red = np.ascontiguousarray(od[..., 0])
     slope = np.hypot(
-        cv2.Sobel(haematoxylin, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8),
-        cv2.Sobel(haematoxylin, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8),
+        cv2.Sobel(red, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8),
+        cv2.Sobel(red, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8),
     )
     edge = cv2.morphologyEx((pieces > 0).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     if not edge.any():
@@ -236,7 +242,7 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
     tissue_map = cv2.resize(material.tissue.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
     # A fifth of the nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
     wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
-    edge_sigma = _edge_sigma(rgb, pieces, material, mpp)
+    edge_sigma = _edge_sigma(od, pieces, material, mpp)
     background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)
     return TileAnalysis(
         image=rgb,
@@ -244,7 +250,7 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
         texture=eosin_texture(np.ascontiguousarray(hed[..., 1]), material.tissue, mpp).astype(np.float16),
         density_map=wanted / max(float(wanted.mean()), 1e-6),
         colours=_gather_colours(od, pieces, material.sub, nucleus, mpp),
-        prior=_estimate_prior(area_um2, ratio, border, rgb.shape[0] * rgb.shape[1] * mpp**2 / 1e6),
+        prior=_estimate_prior(area_um2, ratio, border, pieces.size * mpp**2 / 1e6, float((pieces > 0).mean())),
         edge_sigma=edge_sigma,
         shade=_shade(od, background, material),
         mpp=mpp,

@@ -9,6 +9,7 @@ from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
 from monai.utils.enums import TransformBackends
 
+from ..base import check_mpp
 from ..channels import to_channel_first, to_rgb
 from .analysis import TileAnalysis, analyze_tile
 from .patch import PatchDraw, SynthesisSettings, draw_patch, paint_patch
@@ -30,6 +31,7 @@ class AnalyzeTile(Transform):
     backend = [TransformBackends.NUMPY]
 
     def __init__(self, mpp: float = 0.25, seed: int = 0) -> None:
+        check_mpp(mpp)
         self.mpp, self.seed = mpp, seed
 
     def __call__(self, img: NdarrayOrTensor) -> TileAnalysis:
@@ -39,7 +41,7 @@ class AnalyzeTile(Transform):
 class RandSynthesizeNuclei(RandomizableTransform):
     """Synthesise a patch with exact instance masks from real textures (paper, section 4.1).
 
-    Called with up to three analysed tiles, it returns a dictionary of
+    Called with one or two analysed tiles and an image of the same type, it returns a dictionary of
 
     - ``image``: uint8 RGB, shape (3, P, P), the synthetic patch;
     - ``label``: int32, shape (1, P, P), instance ids, 0 background, 1 to N the nuclei, each in one piece;
@@ -63,8 +65,8 @@ class RandSynthesizeNuclei(RandomizableTransform):
         self.settings = settings or SynthesisSettings()
         self._draw: PatchDraw | None = None
 
-    def randomize(self, data: tuple[TileAnalysis, TileAnalysis, TileAnalysis]) -> None:
-        """Draw a patch from source, texture and reference tile."""
+    def randomize(self, data: tuple[TileAnalysis, TileAnalysis, np.ndarray]) -> None:
+        """Draw a patch from source, texture and reference tile, the last as an image of shape (H, W, 3)."""
         super().randomize(None)
         self._draw = draw_patch(*data, self.settings, self.R)
 
@@ -72,7 +74,7 @@ class RandSynthesizeNuclei(RandomizableTransform):
         self,
         tile: TileAnalysis,
         texture: TileAnalysis | None = None,
-        reference: TileAnalysis | None = None,
+        reference: NdarrayOrTensor | None = None,
         randomize: bool = True,
     ) -> dict[str, Any]:
         """Synthesise a patch.
@@ -80,22 +82,23 @@ class RandSynthesizeNuclei(RandomizableTransform):
         Args:
             tile: lends background, colours and priors.
             texture: lends the nuclear texture; best another tile. None: the same.
-            reference: lends the real patch beside; a tile of the same type. None: the same.
+            reference: lends the real patch beside; a tile of the same type, uint8 RGB, shape (3, H, W). None: the same.
             randomize: draw anew; False paints the last draw again.
 
         Raises:
             ValueError: a tile is smaller than the patch, or the tiles differ in µm per pixel from the settings.
         """
-        tiles = (tile, texture or tile, reference or tile)
-        for each in tiles:
+        other = texture or tile
+        for each in (tile, other):
             if not np.isclose(each.mpp, self.settings.mask.mpp, rtol=0.01):
                 raise ValueError(f"a tile is at {each.mpp} µm/px, the settings are for {self.settings.mask.mpp}")
+        real = tile.image if reference is None else to_rgb(reference)
         if randomize or self._draw is None:
-            self.randomize(tiles)
+            self.randomize((tile, other, real))
         draw = self._draw
         if draw is None:
             raise RuntimeError("randomize drew nothing")
-        patch = paint_patch(*tiles, draw)
+        patch = paint_patch(tile, other, real, draw)
         return {
             "image": to_channel_first(patch.image),
             "label": to_channel_first(patch.label.astype(np.int32)),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 __all__ = ["Crop", "draw_crop", "take_crop"]
+
+# Quarter turns counter-clockwise.
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,15 @@ def take_crop(image: np.ndarray, crop: Crop, cell: tuple[float, float] = (1.0, 1
         cell: height and width, in pixels of the tile, of what one element of ``image`` stands for.
 
     Returns:
-        a view, without copying; of a map, all elements that the crop touches.
+        contiguous, a copy; of a map, all elements that the crop touches.
     """
     rows = slice(int(crop.y / cell[0]), int(np.ceil((crop.y + crop.size) / cell[0])))
     columns = slice(int(crop.x / cell[1]), int(np.ceil((crop.x + crop.size) / cell[1])))
-    turned = np.rot90(image[rows, columns], crop.turns)
-    return turned[:, ::-1] if crop.mirrored else turned
+    part = image[rows, columns].copy()
+    # OpenCV turns many times faster than a copy of a turned view, but knows float16 only as 16 bits of something.
+    bits = part.view(np.uint16) if part.dtype == np.float16 else part
+    if crop.turns:
+        bits = cv2.rotate(bits, _TURNS[crop.turns])
+    if crop.mirrored:
+        bits = cv2.flip(bits, 1)
+    return bits.view(np.float16) if part.dtype == np.float16 else bits

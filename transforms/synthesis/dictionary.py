@@ -46,8 +46,8 @@ class RandSynthesizeNucleid(RandomizableMapTransform):
     Args:
         keys: the one key of the source tile, analysed by :class:`AnalyzeTiled`; it becomes the synthetic image.
         texture_key: key of the tile that lends the nuclear texture; the source itself where it is missing.
-        reference_key: key of a tile of the same type, which is replaced by the reference patch; the source itself
-            where it is missing.
+        reference_key: key of a tile of the same type, uint8 RGB, shape (3, H, W), which is replaced by the reference
+            patch; the source itself where it is missing.
         label_key: key of the label image that is added.
         settings: how patches are synthesised.
         allow_missing_keys: do not raise when the source is missing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
@@ -19,6 +19,7 @@ from ..texture import (
     clear_chromatin,
     draw_distractors,
     draw_spots,
+    extend_labels,
     fibre_direction,
     mix,
     nuclear_od,
@@ -32,6 +33,8 @@ __all__ = ["PatchDraw", "SynthesisSettings", "SyntheticPatch", "draw_patch", "pa
 
 # Largest relative contrast that is taken for grain of the chromatin.
 _GRAIN = 0.15
+# Distance to which a nucleus lends its colour beyond its boundary, in pixels, and the least share of it that shows.
+_REACH, _VISIBLE = 4, 1 / 512
 # Optical density of haematoxylin-stained nuclei where neither tile has any to take colours from.
 _PLAIN = NuclearColours(
     od=np.array([[0.9, 1.1, 0.6]], np.float32),
@@ -63,7 +66,7 @@ class SynthesisSettings:
     prior: NucleusPrior | None = None
     mask: MaskSettings = field(default_factory=MaskSettings)
     distractors: DistractorSettings = field(default_factory=DistractorSettings)
-    depth: tuple[float, float] = (0.8, 1.1)
+    depth: tuple[float, float] = (0.85, 1.1)
     texture_gain: tuple[float, float] = (0.6, 1.0)
     cleared: tuple[float, float] = (0.1, 0.5)
     edge_gain: tuple[float, float] = (0.8, 1.2)
@@ -83,6 +86,10 @@ class SynthesisSettings:
             raise ValueError(f"blur_spots must not be negative, got {self.blur_spots}")
         if not 0 <= self.stain_spread < 1:
             raise ValueError(f"stain_spread must lie in [0, 1), got {self.stain_spread}")
+        if self.distractors.mpp != self.mask.mpp:
+            raise ValueError(
+                f"mask and distractors must be of the same mpp, got {self.mask.mpp} and {self.distractors.mpp}"
+            )
 
 
 @dataclass(frozen=True)
@@ -123,10 +130,10 @@ class PatchDraw:
             "nuclei_drawn": self.mask.expected,
             "category": self.mask.category.tolist(),
             "corners": self.mask.corners.round(5).tolist(),
-            "background": vars(self.background),
-            "texture": vars(self.texture),
-            "clearing": vars(self.clearing),
-            "reference": vars(self.reference),
+            "background": asdict(self.background),
+            "texture": asdict(self.texture),
+            "clearing": asdict(self.clearing),
+            "reference": asdict(self.reference),
             "edge_sigma": round(self.edge_sigma, 5),
             "blur_spots": len(self.spots),
             "distractors": len(self.distractors.outlines),
@@ -171,7 +178,7 @@ def _draw_donors(
 def draw_patch(
     source: TileAnalysis,
     texture: TileAnalysis,
-    reference: TileAnalysis,
+    reference: np.ndarray,
     settings: SynthesisSettings,
     rng: np.random.RandomState,
 ) -> PatchDraw:
@@ -180,13 +187,13 @@ def draw_patch(
     Args:
         source: the tile that lends background, colours and priors.
         texture: another tile, whose eosin channel lends the nuclear texture.
-        reference: a tile of the same type, which lends the real patch beside.
+        reference: uint8, shape (H, W, 3), a tile of the same type, which lends the real patch beside.
         settings: how patches are synthesised.
         rng: source of randomness.
     """
     size = settings.size
     background = draw_crop(source.image.shape, size, rng)
-    direction = fibre_direction(np.ascontiguousarray(take_crop(source.background, background)), source.mpp)
+    direction = fibre_direction(take_crop(source.background, background), source.mpp)
     mask = draw_mask(
         (size, size), settings.prior or source.prior, settings.mask, rng, _density_crop(source, background), direction
     )
@@ -213,7 +220,7 @@ def draw_patch(
         background=background,
         texture=draw_crop(texture.image.shape, size, rng),
         clearing=draw_crop(texture.image.shape, size, rng),
-        reference=draw_crop(reference.image.shape, size, rng),
+        reference=draw_crop(reference.shape, size, rng),
         hue=donor_tile.hue,
         colours=with_outside(colours, np.median(donor_tile.od, axis=0)),
         contrast=with_outside(contrast, 0.1),
@@ -228,15 +235,44 @@ def draw_patch(
 
 def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
     """Texture of a tile, blurred, at unit standard deviation."""
-    texture = np.ascontiguousarray(take_crop(tile.texture, crop)).astype(np.float32)
+    texture = take_crop(tile.texture, crop).astype(np.float32)
     if sigma > 0.3:
         texture = cv2.GaussianBlur(texture, (0, 0), sigma)
-    return texture / max(float(texture.std()), 1e-6)
+    spread = float(cv2.meanStdDev(texture)[1][0, 0])
+    return texture / np.float32(max(spread, 1e-6))
 
 
-def paint_patch(
-    source: TileAnalysis, texture: TileAnalysis, reference: TileAnalysis, draw: PatchDraw
-) -> SyntheticPatch:
+def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, where: np.ndarray) -> np.ndarray:
+    """Colour 0 to 255, shape (K, 3), of nuclear material at K pixels of the patch, given by their flat indices."""
+    label = draw.mask.label
+    # Grain as sharp as the source tile; clumps of chromatin are coarser, about 1 µm.
+    softer = float(np.sqrt(max(source.edge_sigma**2 - texture.edge_sigma**2, 0)))
+    grain = _take_texture(texture, draw.texture, softer).ravel()
+    clumps = _take_texture(texture, draw.clearing, max(0.4 / source.mpp, source.edge_sigma)).ravel()
+    interior = rim_profile(label, 0.75 / source.mpp).ravel()[where]
+    chromatin = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
+    ids = extend_labels(label, _REACH).ravel()[where]
+    od = nuclear_od(ids, draw.colours, draw.contrast, grain[where]) * chromatin[:, None]
+    # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
+    od += clumps[::-1][where][:, None] * draw.hue
+    return 255 * cv2.exp(-od)
+
+
+def _shade(background: np.ndarray, label: np.ndarray, source: TileAnalysis) -> np.ndarray:
+    """Background, float32, that takes the tile's shade around nuclei: they lie in cytoplasm."""
+    sigma = 2.0 / source.mpp
+    # So wide a blur needs no full resolution.
+    step = max(int(sigma / 2), 1)
+    size = (-(-label.shape[1] // step), -(-label.shape[0] // step))
+    near = cv2.resize((label > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    near = cv2.resize(cv2.GaussianBlur(near, (0, 0), sigma / step), label.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    # Per channel the factor is 1 - strength * near: an affine map of one channel to three.
+    strength = 2.2 * (1 - np.exp(-source.shade))
+    factor = cv2.transform(near, np.stack([-strength, np.ones(3)], axis=1).astype(np.float32))
+    return cv2.multiply(background.astype(np.float32), factor)
+
+
+def paint_patch(source: TileAnalysis, texture: TileAnalysis, reference: np.ndarray, draw: PatchDraw) -> SyntheticPatch:
     """Paint a patch: I = A M + B (1 - M), with the cleared and blurred mask M.
 
     Args:
@@ -244,30 +280,18 @@ def paint_patch(
         draw: what it drew.
     """
     label = draw.mask.label
-    # Grain as sharp as the source tile; clumps of chromatin are coarser, about 1 µm.
-    grain = _take_texture(texture, draw.texture, np.sqrt(max(source.edge_sigma**2 - texture.edge_sigma**2, 0)))
-    clumps = _take_texture(texture, draw.clearing, max(0.4 / source.mpp, source.edge_sigma))
-    chromatin = clear_chromatin(label, clumps, draw.threshold, draw.strength, rim_profile(label, 0.75 / source.mpp))
-    # Cleared chromatin is no sharper than the tile; nuclei of a blurred tile would else hold glints.
-    chromatin = cv2.GaussianBlur(chromatin, (0, 0), 0.5 * draw.edge_sigma)
-    # The grain upside down is as good as another grain, and costs nothing.
-    od = (
-        nuclear_od(label, draw.colours, draw.contrast, grain) * chromatin[..., None]
-        + grain[::-1, ::-1, None] * draw.hue
-    )
-    foreground = 255 * cv2.exp(-od)
     mask = blur_boundary((label > 0).astype(np.float32), draw.edge_sigma, draw.spots)
     mask = paint_distractors(mask, draw.distractors)
-    background = np.ascontiguousarray(take_crop(source.background, draw.background)).astype(np.float32)
-    # Nuclei lie in cytoplasm: the background takes its shade around them.
-    around = cv2.GaussianBlur(np.minimum(label, 1).astype(np.float32), (0, 0), 2.0 / source.mpp)
-    background *= 1 - around[..., None] * (1.7 * (1 - np.exp(-source.shade)))
-    mixed = mix(foreground, background, mask)
-    image = scale_stains(cv2.convertScaleAbs(mixed), draw.stains)
-    # Where nothing was painted and no stain changed, the background is kept to the bit.
+    background = _shade(take_crop(source.background, draw.background), label, source)
+    # Nuclei cover a fifth of a patch: only where they show is their look worked out, as flat lists of pixels.
+    where = np.flatnonzero(mask > _VISIBLE)
+    pixels = background.reshape(-1, 3)
+    if len(where):
+        pixels[where] = mix(_paint_nuclei(source, texture, draw, where), pixels[where], mask.ravel()[where])
+    image = scale_stains(cv2.convertScaleAbs(background), draw.stains)
     return SyntheticPatch(
         image=image,
         label=label,
-        reference=np.ascontiguousarray(take_crop(reference.image, draw.reference)),
+        reference=take_crop(reference, draw.reference),
         category=draw.mask.category,
     )

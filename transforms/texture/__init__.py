@@ -19,7 +19,17 @@ from .dictionary import (
 )
 from .direction import fibre_direction
 from .distractors import Distractors, DistractorSettings, draw_distractors, paint_distractors
-from .nuclei import BlurSpot, blur_boundary, clear_chromatin, draw_spots, eosin_texture, mix, nuclear_od, rim_profile
+from .nuclei import (
+    BlurSpot,
+    blur_boundary,
+    clear_chromatin,
+    draw_spots,
+    eosin_texture,
+    extend_labels,
+    mix,
+    nuclear_od,
+    rim_profile,
+)
 
 __all__ = [
     "BlurSpot",
@@ -42,6 +52,7 @@ __all__ = [
     "draw_distractors",
     "draw_spots",
     "eosin_texture",
+    "extend_labels",
     "fibre_direction",
     "inpaint_background",
     "mix",

@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 from monai.config import NdarrayOrTensor
 from monai.transforms import Randomizable, RandomizableTransform, Transform
-from monai.utils import convert_to_numpy
 from monai.utils.enums import TransformBackends
 from scipy.special import ndtri
 
-from ..channels import to_channel_first, to_channel_last, to_label, to_rgb
+from ..base import check_mpp
+from ..channels import check_same_size, to_channel_first, to_label, to_mask, to_rgb
 from ..stain import od_to_rgb, rgb_to_hed, rgb_to_od, segment_nuclear_material
 from .background import inpaint_background
 from .distractors import Distractors, DistractorSettings, draw_distractors, paint_distractors
-from .nuclei import BlurSpot, blur_boundary, clear_chromatin, draw_spots, eosin_texture, mix, nuclear_od, rim_profile
+from .nuclei import (
+    BlurSpot,
+    blur_boundary,
+    clear_chromatin,
+    draw_spots,
+    eosin_texture,
+    extend_labels,
+    mix,
+    nuclear_od,
+    rim_profile,
+)
 
 __all__ = [
     "InpaintBackground",
@@ -38,6 +48,7 @@ class InpaintBackground(Transform):
     backend = [TransformBackends.NUMPY]
 
     def __init__(self, mpp: float = 0.25, seed: int = 0) -> None:
+        check_mpp(mpp)
         self.mpp, self.seed = mpp, seed
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -70,6 +81,10 @@ class RandNuclearTexture(Randomizable, Transform):
     ) -> None:
         if not colours:
             raise ValueError("colours must hold at least one colour, got none")
+        for name, (low, high) in (("depth", depth), ("contrast", contrast)):
+            if not 0 <= low <= high:
+                raise ValueError(f"{name} must be a range of non-negative values, got {(low, high)}")
+        check_mpp(mpp)
         self.colours, self.depth, self.contrast, self.mpp = np.array(colours, np.float32), depth, contrast, mpp
         self._od, self._contrast = self.colours[:1], np.zeros(1, np.float32)
 
@@ -81,11 +96,12 @@ class RandNuclearTexture(Randomizable, Transform):
 
     def __call__(self, img: NdarrayOrTensor, label: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         ids, rgb = to_label(label), to_rgb(img)
-        if randomize:
+        check_same_size(image=rgb, label=ids)
+        if randomize or ids.max() >= len(self._od):
             self.randomize(int(ids.max()))
         tissue = rgb_to_od(rgb).mean(axis=2) > 0
         texture = eosin_texture(np.ascontiguousarray(rgb_to_hed(rgb)[..., 1]), tissue, self.mpp)
-        return to_channel_first(od_to_rgb(nuclear_od(ids, self._od, self._contrast, texture)))
+        return to_channel_first(od_to_rgb(nuclear_od(extend_labels(ids, 3), self._od, self._contrast, texture)))
 
 
 class RandClearChromatin(Randomizable, Transform):
@@ -113,6 +129,9 @@ class RandClearChromatin(Randomizable, Transform):
         for name, (low, high) in (("share", share), ("strength", strength)):
             if not 0 <= low <= high <= 1:
                 raise ValueError(f"{name} must be a range within [0, 1], got {(low, high)}")
+        if rim_um < 0:
+            raise ValueError(f"rim_um must not be negative, got {rim_um}")
+        check_mpp(mpp)
         self.share, self.strength, self.rim_um, self.mpp = share, strength, rim_um, mpp
         self._threshold, self._strength = np.full(1, -np.inf), np.zeros(1)
 
@@ -124,13 +143,14 @@ class RandClearChromatin(Randomizable, Transform):
     def __call__(
         self, img: NdarrayOrTensor, label: NdarrayOrTensor, texture: NdarrayOrTensor, randomize: bool = True
     ) -> NdarrayOrTensor:
-        ids, other = to_label(label), to_rgb(texture)
-        if randomize:
+        rgb, ids, other = to_rgb(img), to_label(label), to_rgb(texture)
+        check_same_size(image=rgb, label=ids, texture=other)
+        if randomize or ids.max() >= len(self._strength):
             self.randomize(int(ids.max()))
         clumps = eosin_texture(np.ascontiguousarray(rgb_to_hed(other)[..., 1]), np.ones(ids.shape, bool), self.mpp)
         interior = rim_profile(ids, self.rim_um / self.mpp)
         left = clear_chromatin(ids, clumps, self._threshold, self._strength, interior)
-        return to_channel_first(od_to_rgb(rgb_to_od(to_rgb(img)) * left[..., None]))
+        return to_channel_first(od_to_rgb(rgb_to_od(rgb) * left[..., None]))
 
 
 class RandBlurBoundary(RandomizableTransform):
@@ -152,6 +172,7 @@ class RandBlurBoundary(RandomizableTransform):
             raise ValueError(f"sigma_um must be a range of non-negative values, got {sigma_um}")
         if spots < 0:
             raise ValueError(f"spots must not be negative, got {spots}")
+        check_mpp(mpp)
         self.sigma_um, self.spots, self.mpp = sigma_um, spots, mpp
         self._sigma, self._spots = 0.0, tuple[BlurSpot, ...]()
 
@@ -164,7 +185,9 @@ class RandBlurBoundary(RandomizableTransform):
         ids = to_label(img)
         if randomize:
             self.randomize((ids.shape[0], ids.shape[1]))
-        return to_channel_first(blur_boundary((ids > 0).astype(np.float32), self._sigma, self._spots))
+        blurred = blur_boundary((ids > 0).astype(np.float32), self._sigma, self._spots)
+        # Rounding may lift a full 1 a little.
+        return to_channel_first(np.minimum(blurred, 1))
 
 
 class RandDistractors(RandomizableTransform):
@@ -190,7 +213,7 @@ class RandDistractors(RandomizableTransform):
         self._distractors = draw_distractors(data, self.settings, self.R) if self._do_transform else nothing
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        mask = np.ascontiguousarray(convert_to_numpy(img)[0], dtype=np.float32)
+        mask = to_mask(img)
         if randomize:
             self.randomize((mask.shape[0], mask.shape[1]))
         return to_channel_first(paint_distractors(mask, self._distractors))
@@ -205,6 +228,7 @@ class MixNuclei(Transform):
     backend = [TransformBackends.NUMPY]
 
     def __call__(self, img: NdarrayOrTensor, background: NdarrayOrTensor, mask: NdarrayOrTensor) -> NdarrayOrTensor:
-        weight = np.ascontiguousarray(to_channel_last(mask)[..., 0], dtype=np.float32)
-        mixed = mix(to_rgb(img).astype(np.float32), to_rgb(background).astype(np.float32), weight)
+        nuclei, behind, weight = to_rgb(img), to_rgb(background), to_mask(mask)
+        check_same_size(image=nuclei, background=behind, mask=weight)
+        mixed = mix(nuclei.astype(np.float32), behind.astype(np.float32), weight)
         return to_channel_first(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))

@@ -54,7 +54,7 @@ class InpaintBackgroundd(MapTransform):
 
 
 class RandNuclearTextured(RandomizableMapTransform):
-    """Dictionary version of :class:`RandNuclearTexture`; other arguments as there.
+    """Dictionary version of :class:`RandNuclearTexture`, drawn anew for each key; other arguments as there.
 
     Args:
         keys: keys of the texture images, each replaced by nuclei painted with its texture.
@@ -85,7 +85,7 @@ class RandNuclearTextured(RandomizableMapTransform):
 
 
 class RandClearChromatind(RandomizableMapTransform):
-    """Dictionary version of :class:`RandClearChromatin`; other arguments as there.
+    """Dictionary version of :class:`RandClearChromatin`, drawn anew for each key; other arguments as there.
 
     Args:
         keys: keys of the painted nuclei.
@@ -118,7 +118,7 @@ class RandClearChromatind(RandomizableMapTransform):
 
 
 class RandBlurBoundaryd(RandomizableMapTransform):
-    """Dictionary version of :class:`RandBlurBoundary`; other arguments as there.
+    """Dictionary version of :class:`RandBlurBoundary`, drawn anew for each key; other arguments as there.
 
     Args:
         keys: keys of the label images.
@@ -148,7 +148,7 @@ class RandBlurBoundaryd(RandomizableMapTransform):
 
 
 class RandDistractorsd(RandomizableMapTransform):
-    """Dictionary version of :class:`RandDistractors`; other arguments as there.
+    """Dictionary version of :class:`RandDistractors`: each key gets its own; other arguments as there.
 
     Args:
         keys: keys of the mixing masks.

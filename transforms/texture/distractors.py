@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..base import check_mpp
+
 __all__ = ["DistractorSettings", "Distractors", "draw_distractors", "paint_distractors"]
 
 
@@ -37,6 +39,7 @@ class DistractorSettings:
                 raise ValueError(f"{name} must be a range of positive values, got {(low, high)}")
         if self.shadows < 0:
             raise ValueError(f"shadows must not be negative, got {self.shadows}")
+        check_mpp(self.mpp)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ __all__ = [
     "clear_chromatin",
     "draw_spots",
     "eosin_texture",
+    "extend_labels",
     "mix",
     "nuclear_od",
     "rim_profile",
@@ -60,8 +61,8 @@ def eosin_texture(eosin: np.ndarray, tissue: np.ndarray, mpp: float) -> np.ndarr
         mpp: µm per pixel.
 
     Returns:
-        float32, shape (H, W), of mean 0 and standard deviation 1 over the tissue, within -3 to 3; structures wider
-        than about 3 µm are taken out. All 0 where there is no tissue or no texture.
+        float32, shape (H, W), of about mean 0 and standard deviation 1 over the tissue, within -3 to 3; structures
+        wider than about 3 µm are taken out. All 0 where there is no tissue or no texture.
     """
     detail = eosin - cv2.GaussianBlur(eosin, (0, 0), 1.5 / mpp)
     spread = float(detail[tissue].std()) if tissue.any() else 0.0
@@ -70,25 +71,37 @@ def eosin_texture(eosin: np.ndarray, tissue: np.ndarray, mpp: float) -> np.ndarr
     return np.clip(detail / spread, -3, 3)
 
 
+def extend_labels(label: np.ndarray, reach: int) -> np.ndarray:
+    """Grow every nucleus outwards, for its colour to be there where its boundary is blurred over.
+
+    Args:
+        label: uint16, shape (H, W), instance ids.
+        reach: in pixels; 0 returns the label unchanged.
+
+    Returns:
+        uint16, shape (H, W); no nucleus loses a pixel, and where two reach for one, the higher id gets it.
+    """
+    if reach == 0:
+        return label
+    side = 2 * reach + 1
+    return np.where(label > 0, label, cv2.dilate(label, np.ones((side, side), np.uint8)))
+
+
 def nuclear_od(label: np.ndarray, colours: np.ndarray, contrast: np.ndarray, texture: np.ndarray) -> np.ndarray:
     """Paint nuclei: each in one colour, with the texture of another tile.
 
-    Colour reaches a little beyond each nucleus, for its boundary to be blurred over.
-
     Args:
-        label: uint16, shape (H, W), instance ids 0 to N.
+        label: integers of any shape (...), instance ids 0 to N.
         colours: float32, shape (N + 1, 3), mean optical density of each nucleus; row 0 is for
             distractors, which lie outside every nucleus.
         contrast: float32, shape (N + 1,), relative standard deviation of its texture; 0 paints it flat.
-        texture: float32, shape (H, W), of mean 0 and standard deviation 1.
+        texture: float32, shape (...), of mean 0 and standard deviation 1.
 
     Returns:
-        float32, shape (H, W, 3), optical density.
+        float32, shape (..., 3), optical density.
     """
-    reach = cv2.dilate(label, np.ones((7, 7), np.uint8))
-    reach = np.where(label > 0, label, reach)
-    relief = 1 + np.take(contrast.astype(np.float32), reach) * texture
-    return np.take(colours.astype(np.float32), reach, axis=0) * np.maximum(relief, 0.1)[..., None]
+    relief = 1 + np.take(contrast.astype(np.float32), label) * texture
+    return np.take(colours.astype(np.float32), label, axis=0) * np.maximum(relief, 0.1)[..., None]
 
 
 def rim_profile(label: np.ndarray, width: float) -> np.ndarray:
@@ -116,17 +129,18 @@ def clear_chromatin(
     authors let the background show there, which leaves no nucleus paler than its cytoplasm, as vesicular ones are.)
 
     Args:
-        label: uint16, shape (H, W), instance ids 0 to N.
-        texture: float32, shape (H, W); where it lies under a nucleus' threshold, chromatin is cleared.
+        label: integers of any shape (...), instance ids 0 to N.
+        texture: float32, shape (...), of mean 0 and standard deviation 1; where it lies under a nucleus'
+            threshold, chromatin is cleared.
         threshold: float32, shape (N + 1,); minus infinity clears nothing.
         strength: float32, shape (N + 1,), share of the chromatin that goes where it is cleared, 0 to 1.
-        interior: float32, shape (H, W), 0 on the rim to 1 inside, from :func:`rim_profile`.
+        interior: float32, shape (...), 0 on the rim to 1 inside, from :func:`rim_profile`.
 
     Returns:
-        float32, shape (H, W), 0 to 1; 1 outside nuclei.
+        float32, shape (...), 0 to 1; 1 outside nuclei.
     """
-    # The edge between cleared and uncleared chromatin is as soft as the texture itself: half a standard deviation.
-    cleared = np.clip((np.take(threshold.astype(np.float32), label) - texture) * 2, 0, 1)
+    # The edge between cleared and uncleared chromatin is as soft as the texture itself: one standard deviation.
+    cleared = np.clip(np.take(threshold.astype(np.float32), label) - texture + np.float32(0.5), 0, 1)
     return 1 - np.take(strength.astype(np.float32), label) * cleared * interior
 
 
@@ -164,11 +178,11 @@ def mix(foreground: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.
     """I = A M + B (1 - M), the paper's combination of nuclear texture A and background B by the mask M.
 
     Args:
-        foreground: float32, shape (H, W, 3).
-        background: float32, shape (H, W, 3).
-        mask: float32, shape (H, W), 0 to 1.
+        foreground: float32, shape (..., 3).
+        background: float32, shape (..., 3).
+        mask: float32, shape (...), 0 to 1.
 
     Returns:
-        float32, shape (H, W, 3).
+        float32, shape (..., 3).
     """
-    return cv2.blendLinear(foreground, background, mask, 1 - mask)
+    return background + mask[..., None] * (foreground - background)
