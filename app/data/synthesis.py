@@ -145,7 +145,8 @@ def synthesize_patches(
         tiles: folder of tiles, see :func:`nucleosynth.data.tileset.load_tiles`.
         output: folder for the results; what else is in it stays.
         settings: what to make.
-        workers: number of processes; None takes one a core.
+        workers: number of processes; None takes one a core. With more than one, a script must call this below
+            ``if __name__ == "__main__":``, since each process imports it.
 
     Raises:
         InputError: the tiles cannot be used, ``output`` holds something else, or a worker died.

@@ -123,6 +123,7 @@ def as_json(settings):
 
 
 def test_the_values_of_the_synthesis_are_the_defaults_of_the_package(config):
+    """The configuration shows the defaults to its readers: who changes one in the package changes it here."""
     parser = parse(config, count=7)
     assert as_json(parser.get_parsed_content("settings")) == as_json(SynthesisRunSettings(count=7))
     assert as_json(parser.get_parsed_content("prior_by_hand")) == as_json(NucleusPrior())

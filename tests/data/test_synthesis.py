@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -21,9 +22,9 @@ SETTINGS = SynthesisRunSettings(count=7, seed=3, patch=SynthesisSettings(size=12
 
 
 def files(folder):
-    """Content of all files of a data set but for its record, which holds the time."""
+    """Digests of all files of a data set but for its record, which holds the time."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "run.json"
     }

@@ -21,8 +21,9 @@ class RandNucleusMask(RandomizableTransform):
     """Draw a mask of random nuclei with instance ids, as large as the image it is given (paper, section 4.1).
 
     Outlines are polygons, smooth or angular, of clustered size and direction, distorted together by a random
-    quadrilateral, overlapping by a bounded share. The output is int32, shape (1, H, W): 0 background, 1 to N nuclei.
-    ``category`` holds, after a call, the class of each nucleus (0: none of the ``classes``).
+    quadrilateral, overlapping by a bounded share. The output is int32, shape (1, H, W): 0 background, 1 to N nuclei;
+    one mask in fifty is empty. ``category`` holds, after a call, the class of each nucleus (0: none of the
+    ``classes``).
 
     Args:
         prior: density, sizes and elongation.

@@ -36,15 +36,12 @@ class NuclearColours:
     Attributes:
         od: float32, shape (K, 3), mean optical density.
         contrast: float32, shape (K,), standard deviation of the optical density inside, relative to its mean.
-        pallor: float32, shape (K,), by how much the middle is paler than the rim, as a share of the rim's density;
-            high in vesicular nuclei, about 0 or below in dense ones.
         hue: float32, shape (3,), optical density by which parts of one nucleus deviate in hue, not in depth, along
             the direction in which they deviate most; a little less than one standard deviation, since part is noise.
     """
 
     od: np.ndarray
     contrast: np.ndarray
-    pallor: np.ndarray
     hue: np.ndarray
 
 
@@ -78,7 +75,7 @@ class TileAnalysis:
     @property
     def nbytes(self) -> int:
         """Size in memory, in bytes, but for a few hundred."""
-        colours = (self.colours.od, self.colours.contrast, self.colours.pallor)
+        colours = (self.colours.od, self.colours.contrast)
         return sum(a.nbytes for a in (self.image, self.background, self.texture, self.density_map, *colours))
 
 
@@ -156,7 +153,7 @@ def _estimate_prior(
 def _gather_colours(
     od: np.ndarray, pieces: np.ndarray, sub: np.ndarray, nucleus: np.ndarray, mpp: float
 ) -> NuclearColours:
-    """Colour, contrast and pallor of each nucleus that the sub-segmentation holds, but for its outermost 0.5 µm."""
+    """Colour and contrast of each nucleus that the sub-segmentation holds, but for its outermost 0.5 µm."""
     count = len(nucleus)
     inside = cv2.distanceTransform((pieces > 0).astype(np.uint8), cv2.DIST_L2, 3)
     grey = od.mean(axis=2)
@@ -166,21 +163,15 @@ def _gather_colours(
         pixels = np.bincount(ids, minlength=count + 1)[1:]
         return np.bincount(ids, values[where], count + 1)[1:] / np.maximum(pixels, 1), pixels
 
-    surely = sub & (pieces > 0) & (inside >= 0.5 / mpp)
     whole = (pieces > 0) & (inside >= 0.5 / mpp)
     colour = np.stack([means(whole, od[..., c])[0] for c in range(3)], axis=1)
     mean, pixels = means(whole, grey)
     square, _ = means(whole, grey**2)
-    core, core_pixels = means((pieces > 0) & (inside >= 1.5 / mpp), grey)
-    rim, rim_pixels = means((pieces > 0) & (inside >= 0.5 / mpp) & (inside < 1.25 / mpp), grey)
-    enough = nucleus & (means(surely, grey)[1] * mpp**2 >= 3) & (pixels > 0)
-    seen = (core_pixels * mpp**2 >= 1) & (rim_pixels > 0)
+    enough = nucleus & (means(sub & whole, grey)[1] * mpp**2 >= 3) & (pixels > 0)
     contrast = np.sqrt(np.maximum(square - mean**2, 0)) / np.maximum(mean, 1e-3)
-    pallor = np.where(seen, 1 - core / np.maximum(rim, 1e-3), 0.0)
     order = np.flatnonzero(enough)[np.argsort(colour[enough].mean(axis=1), kind="stable")]
     hue = _hue_deviation(od[whole] - colour[pieces[whole] - 1], colour[order])
-    colour, contrast, pallor = (values[order].astype(np.float32) for values in (colour, contrast, pallor))
-    return NuclearColours(colour, contrast, pallor, hue)
+    return NuclearColours(colour[order].astype(np.float32), contrast[order].astype(np.float32), hue)
 
 
 def _hue_deviation(residual: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ class RandSynthesizeNucleid(RandomizableMapTransform):
     """Dictionary version of :class:`RandSynthesizeNuclei`.
 
     Adds ``label``, ``reference``, ``category`` and ``parameters``, and replaces the tile by the synthetic ``image``.
+    The texture tile stays, and patches differ in their number of nuclei: before batching, put ``SelectItemsd``.
 
     Args:
         keys: the one key of the source tile, analysed by :class:`AnalyzeTiled`; it becomes the synthetic image.

@@ -39,7 +39,6 @@ _REACH, _VISIBLE = 4, 1 / 512
 _PLAIN = NuclearColours(
     od=np.array([[0.9, 1.1, 0.6]], np.float32),
     contrast=np.array([0.15], np.float32),
-    pallor=np.zeros(1, np.float32),
     hue=np.zeros(3, np.float32),
 )
 
@@ -175,6 +174,30 @@ def _draw_donors(
     return np.minimum((quantile * len(colours.contrast)).astype(int), len(colours.contrast) - 1)
 
 
+def _draw_looks(
+    colours: NuclearColours, donors: np.ndarray, settings: SynthesisSettings, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Colours, contrast, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance."""
+    count, spread = len(donors), colours.contrast[donors]
+
+    def with_outside(values: np.ndarray, outside: float | np.ndarray) -> np.ndarray:
+        return np.concatenate([np.asarray(outside, np.float32)[None], values.astype(np.float32)])
+
+    contrast = np.minimum(spread, _GRAIN) * rng.uniform(*settings.texture_gain, size=count)
+    cleared = rng.uniform(*settings.cleared, size=count)
+    # What contrast grain does not explain is clear chromatin: a share q cleared by s has the deviation s sqrt(q - q²).
+    beyond = np.sqrt(np.maximum(spread**2 - contrast**2, 0))
+    strength = np.clip(beyond / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
+    # Clearing takes density away: the rest is denser by as much, so that the nucleus keeps its mean colour.
+    depth = rng.uniform(*settings.depth, size=count) / (1 - 0.6 * cleared * strength)
+    return (
+        with_outside(colours.od[donors] * depth[:, None], np.median(colours.od, axis=0)),
+        with_outside(contrast, 0.1),
+        with_outside(ndtri(cleared), -np.inf),
+        with_outside(strength, 0.0),
+    )
+
+
 def draw_patch(
     source: TileAnalysis,
     texture: TileAnalysis,
@@ -199,20 +222,7 @@ def draw_patch(
     )
     donor_tile = next((c for c in (source.colours, texture.colours) if len(c.contrast)), _PLAIN)
     donors = _draw_donors(donor_tile, mask.category, settings.mask, rng)
-    count = len(donors)
-
-    def with_outside(values: np.ndarray, outside: float | np.ndarray) -> np.ndarray:
-        return np.concatenate([np.asarray(outside, np.float32)[None], values.astype(np.float32)])
-
-    contrast = np.minimum(donor_tile.contrast[donors], _GRAIN) * rng.uniform(*settings.texture_gain, size=count)
-    cleared = rng.uniform(*settings.cleared, size=count)
-    # What contrast grain does not explain is clear chromatin: a share q cleared by s has the deviation s sqrt(q - q²).
-    beyond = np.sqrt(np.maximum(donor_tile.contrast[donors] ** 2 - contrast**2, 0))
-    strength = np.clip(beyond / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
-    # Clearing takes density away: the rest is denser by as much, so that the nucleus keeps its mean colour.
-    colours = (
-        donor_tile.od[donors] * (rng.uniform(*settings.depth, size=count) / (1 - 0.6 * cleared * strength))[:, None]
-    )
+    colours, contrast, threshold, strength = _draw_looks(donor_tile, donors, settings, rng)
     spots = draw_spots((size, size), settings.blur_spots, source.mpp, rng)
     stains = rng.uniform(1 - settings.stain_spread, 1 + settings.stain_spread, size=3)
     return PatchDraw(
@@ -222,10 +232,10 @@ def draw_patch(
         clearing=draw_crop(texture.image.shape, size, rng),
         reference=draw_crop(reference.shape, size, rng),
         hue=donor_tile.hue,
-        colours=with_outside(colours, np.median(donor_tile.od, axis=0)),
-        contrast=with_outside(contrast, 0.1),
-        threshold=with_outside(ndtri(cleared), -np.inf),
-        strength=with_outside(strength, 0.0),
+        colours=colours,
+        contrast=contrast,
+        threshold=threshold,
+        strength=strength,
         edge_sigma=source.edge_sigma * rng.uniform(*settings.edge_gain),
         spots=spots,
         distractors=draw_distractors((size, size), settings.distractors, rng),

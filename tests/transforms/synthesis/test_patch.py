@@ -179,6 +179,13 @@ def test_dark_classes_take_the_darkest_donors(tissue):
     np.testing.assert_allclose(shares, [0.2, 0.5, 0.3], atol=0.12)
 
 
+def test_colours_come_from_the_source_and_not_from_the_texture(tiles):
+    settings = dataclasses.replace(BARE, prior=NucleusPrior(density=6000), cleared=(0, 0))
+    colours = draw(tiles[0], settings, texture=tiles[1]).colours[1:]
+    assert len(colours) > 0
+    assert np.abs(colours[:, None] - tiles[0].colours.od[None]).max(axis=2).min(axis=1).max() < 1e-5
+
+
 def test_a_tile_without_nuclei_borrows_colours(plain, tiles):
     source = analyze_tile(np.tile(plain, (1, 2, 1)))
     settings = dataclasses.replace(BARE, prior=NucleusPrior(density=4000), cleared=(0, 0))

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -185,6 +186,16 @@ def test_a_spot_blurs_its_place_alone(label):
     assert blurred.min() >= 0
     assert blurred.max() <= 1
     np.testing.assert_array_equal(mask, before)
+
+
+def test_a_spot_fades_over_the_outer_half_of_its_radius():
+    mask = np.random.default_rng(0).uniform(0, 1, (80, 80)).astype(np.float32)
+    fully = cv2.GaussianBlur(mask, (0, 0), 1.0)
+    blurred = blur_boundary(mask, 0.0, [BlurSpot((40.0, 40.0), 24.0, 1.0)])
+    np.testing.assert_allclose(blurred[40, 40:52], fully[40, 40:52], atol=1e-5)
+    np.testing.assert_allclose(blurred[40, 58], 0.5 * fully[40, 58] + 0.5 * mask[40, 58], atol=1e-5)
+    np.testing.assert_allclose(blurred[34, 40], fully[34, 40], atol=1e-5)
+    assert blurred[40, 64] == mask[40, 64]
 
 
 @pytest.mark.parametrize("centre", [(0.0, 0.0), (32.0, 24.0), (-50.0, 5.0), (5.0, 500.0)])
