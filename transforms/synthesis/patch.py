@@ -35,6 +35,8 @@ __all__ = ["PatchDraw", "SynthesisSettings", "SyntheticPatch", "draw_patch", "pa
 _GRAIN = 0.15
 # Distance to which a nucleus lends its colour beyond its boundary, in pixels, and the least share of it that shows.
 _REACH, _VISIBLE = 4, 1 / 512
+# Density of nuclei, as a share of the tile's, under which a crop is drawn again, and how often at most.
+_LEAST_DENSITY, _REDRAWS = 0.2, 4
 # Optical density of haematoxylin-stained nuclei where neither tile has any to take colours from.
 _PLAIN = NuclearColours(
     od=np.array([[0.9, 1.1, 0.6]], np.float32),
@@ -162,6 +164,16 @@ def _density_crop(tile: TileAnalysis, crop: Crop) -> np.ndarray:
     return take_crop(tile.density_map, crop, cell)
 
 
+def _draw_ground(source: TileAnalysis, size: int, rng: np.random.RandomState) -> Crop:
+    """A crop for the background; one that is nearly all glass is drawn again, but not for ever."""
+    crop = draw_crop(source.image.shape, size, rng)
+    for _ in range(_REDRAWS):
+        if _density_crop(source, crop).mean() >= _LEAST_DENSITY:
+            break
+        crop = draw_crop(source.image.shape, size, rng)
+    return crop
+
+
 def _draw_donors(
     colours: NuclearColours, category: np.ndarray, settings: MaskSettings, rng: np.random.RandomState
 ) -> np.ndarray:
@@ -215,7 +227,7 @@ def draw_patch(
         rng: source of randomness.
     """
     size = settings.size
-    background = draw_crop(source.image.shape, size, rng)
+    background = _draw_ground(source, size, rng)
     direction = fibre_direction(take_crop(source.background, background), source.mpp)
     mask = draw_mask(
         (size, size), settings.prior or source.prior, settings.mask, rng, _density_crop(source, background), direction

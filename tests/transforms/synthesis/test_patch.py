@@ -295,3 +295,20 @@ def test_settings_can_be_compared_and_hashed():
 def test_settings_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         SynthesisSettings(**arguments)
+
+
+def test_patches_are_seldom_cut_from_glass(tissue):
+    """A tile of which 7/8 is glass: one random crop in seven touches the tissue, with redraws one in two does."""
+    half = np.full((256, 1024, 3), 245, np.uint8)
+    half[:, :128] = tissue[0][:, :128]
+    tile = analyze_tile(half)
+    settings = SynthesisSettings(size=128)
+    rng = np.random.RandomState(0)
+    left = np.array([draw_patch(tile, tile, half, settings, rng).background.x for _ in range(200)])
+    assert (left < 128).mean() > 0.4
+    assert (np.random.RandomState(0).randint(1024 - 128 + 1, size=200) < 128).mean() < 0.2
+
+
+def test_a_tile_without_nuclei_is_still_cropped(plain):
+    tile = analyze_tile(plain)
+    draw_patch(tile, tile, plain, SynthesisSettings(size=128), np.random.RandomState(0))
