@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from .deconvolution import od_to_rgb, rgb_to_od
+from .deconvolution import rgb_to_od
 
 __all__ = ["scale_stains"]
 
@@ -27,6 +27,7 @@ def scale_stains(rgb: np.ndarray, factors: tuple[float, float, float], brightnes
         raise ValueError(f"brightness must be positive, got {brightness}")
     if tuple(factors) == (1.0, 1.0, 1.0) and brightness == 1.0:
         return rgb
-    # Unmixing, scaling and mixing are linear in optical density: one matrix does all three.
-    matrix = hed_from_rgb @ np.diag(factors) @ rgb_from_hed
-    return od_to_rgb(cv2.transform(rgb_to_od(rgb), matrix.T.astype(np.float32)) - np.float32(np.log(brightness)))
+    # Unmixing, scaling and mixing are linear in optical density: one matrix does all three, and turns the sign.
+    matrix = -(hed_from_rgb @ np.diag(factors) @ rgb_from_hed)
+    transmitted = cv2.exp(cv2.transform(rgb_to_od(rgb), matrix.T.astype(np.float32)))
+    return cv2.convertScaleAbs(transmitted, alpha=255.0 * brightness)

@@ -52,7 +52,7 @@ class TileAnalysis:
     Attributes:
         image: uint8, shape (H, W, 3), the tile itself.
         background: uint8, shape (H, W, 3), the tile without its nuclei.
-        texture: float16, shape (H, W), fine eosin texture, mean 0 and standard deviation 1.
+        texture: float32, shape (H, W), fine eosin texture, mean 0 and standard deviation 1.
         density_map: float32, shape (h, w), local density as a multiple of the prior's; one cell a few µm.
         colours: appearance of its nuclei; K may be 0.
         prior: density, sizes and elongation of its nuclei; density 0 where it has none.
@@ -238,7 +238,7 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
     return TileAnalysis(
         image=rgb,
         background=background,
-        texture=eosin_texture(np.ascontiguousarray(hed[..., 1]), material.tissue, mpp).astype(np.float16),
+        texture=eosin_texture(np.ascontiguousarray(hed[..., 1]), material.tissue, mpp),
         density_map=wanted / max(float(wanted.mean()), 1e-6),
         colours=_gather_colours(od, pieces, material.sub, nucleus, mpp),
         prior=_estimate_prior(area_um2, ratio, border, pieces.size * mpp**2 / 1e6, float((pieces > 0).mean())),

@@ -63,10 +63,9 @@ def take_crop(image: np.ndarray, crop: Crop, cell: tuple[float, float] = (1.0, 1
     rows = slice(int(crop.y / cell[0]), int(np.ceil((crop.y + crop.size) / cell[0])))
     columns = slice(int(crop.x / cell[1]), int(np.ceil((crop.x + crop.size) / cell[1])))
     part = image[rows, columns].copy()
-    # OpenCV turns many times faster than a copy of a turned view, but knows float16 only as 16 bits of something.
-    bits = part.view(np.uint16) if part.dtype == np.float16 else part
+    # OpenCV turns many times faster than numpy copies a turned view.
     if crop.turns:
-        bits = cv2.rotate(bits, _TURNS[crop.turns])
+        part = cv2.rotate(part, _TURNS[crop.turns])
     if crop.mirrored:
-        bits = cv2.flip(bits, 1)
-    return bits.view(np.float16) if part.dtype == np.float16 else bits
+        part = cv2.flip(part, 1)
+    return part

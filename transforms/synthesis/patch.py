@@ -257,7 +257,7 @@ def draw_patch(
 
 def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
     """Texture of a tile, blurred, at unit standard deviation."""
-    texture = take_crop(tile.texture, crop).astype(np.float32)
+    texture = take_crop(tile.texture, crop)
     if sigma > 0.3:
         texture = cv2.GaussianBlur(texture, (0, 0), sigma)
     spread = float(cv2.meanStdDev(texture)[1][0, 0])
