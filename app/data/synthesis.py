@@ -244,8 +244,8 @@ def _make_patch(plan: _Plan, patch: int) -> dict[str, Any]:
     seed = np.random.SeedSequence([plan.settings.seed, patch])
     rng = np.random.RandomState(np.random.MT19937(seed))
     mpp = plan.settings.patch.mask.mpp
-    names = [plan.source(patch), plan.texture(patch, rng), plan.reference(patch, rng)]
-    source, texture, reference = (plan.tiles[index] for index in names)
+    indices = [plan.source(patch), plan.texture(patch, rng), plan.reference(patch, rng)]
+    source, texture, reference = (plan.tiles[index] for index in indices)
     source_analysis, texture_analysis = _analysis(source.path, mpp), _analysis(texture.path, mpp)
     reference_image = _image(reference.path)
     draw = draw_patch(source_analysis, texture_analysis, reference_image, plan.settings.patch, rng)

@@ -92,8 +92,6 @@ def remove_small_objects(mask: np.ndarray, min_area: float) -> np.ndarray:
 
 def _above_fraction(values: np.ndarray, tissue: np.ndarray, fraction: float) -> np.ndarray:
     """The given fraction of the tissue's pixels: those of the highest values."""
-    if fraction <= 0:
-        return np.zeros_like(tissue)
     return tissue & (values > np.quantile(values[tissue], 1 - min(fraction, 1.0)))
 
 
@@ -140,10 +138,20 @@ def _nuclear_threshold(values: np.ndarray) -> float:
     return threshold
 
 
+def _split_by_otsu(stain: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pixels above the threshold, and the contrast of the two classes; 0 where there is nothing to divide."""
+    values = stain[tissue]
+    # In an even colour rounding errors alone are left, which no threshold divides.
+    if not len(values) or np.ptp(values) < 1e-3:
+        return np.zeros_like(tissue), 0.0
+    above = tissue & (stain > _nuclear_threshold(values))
+    return above, float(stain[above].mean() - stain[tissue & ~above].mean())
+
+
 def segment_nuclear_material(
     rgb: np.ndarray, mpp: float = 0.25, sub_factor: float = 0.92, super_factor: float = 1.08, rim_um: float = 0.75
 ) -> NuclearMaterial:
-    """Find nuclear material by Otsu's threshold on haematoxylin, over the tissue alone.
+    """Find nuclear material by Otsu's threshold on the relief of haematoxylin, over the tissue alone.
 
     The nuclear fraction f that Otsu finds is scaled: the ``sub_factor * f`` darkest pixels are the sub-segmentation,
     the ``super_factor * f`` darkest ones, with the holes of pale nuclei filled and the rim added, the
@@ -165,22 +173,16 @@ def segment_nuclear_material(
     check_mpp(mpp)
     od = rgb_to_od(rgb)
     tissue = _find_tissue(od, mpp)
-    empty = np.zeros(tissue.shape, bool)
-    if not tissue.any():
-        return NuclearMaterial(empty, empty, empty, tissue, 0.0)
     stain = haematoxylin_relief(od, tissue, mpp)
-    values = stain[tissue]
-    # In an even colour rounding errors alone are left, which no threshold divides.
-    if np.ptp(values) < 1e-3:
-        return NuclearMaterial(empty, empty, empty, tissue, 0.0)
-    otsu = tissue & (stain > _nuclear_threshold(values))
-    contrast = float(stain[otsu].mean() - stain[tissue & ~otsu].mean())
+    otsu, contrast = _split_by_otsu(stain, tissue)
     if contrast < _LEAST_CONTRAST:
+        empty = np.zeros_like(tissue)
         return NuclearMaterial(empty, empty, empty, tissue, contrast)
     fraction = otsu.sum() / tissue.sum()
     generous = remove_small_objects(_above_fraction(stain, tissue, super_factor * fraction), _SPECK_UM2 / mpp**2)
     generous = fill_small_holes(generous, 60 / mpp**2)
     size = 2 * round(rim_um / mpp) + 1
     rim = cv2.dilate(generous.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-    sub = otsu & _above_fraction(stain, tissue, sub_factor * fraction)
-    return NuclearMaterial(sub & rim, otsu & rim, rim, tissue, contrast)
+    return NuclearMaterial(
+        _above_fraction(stain, tissue, sub_factor * fraction) & rim, otsu & rim, rim, tissue, contrast
+    )

@@ -19,12 +19,13 @@ __all__ = ["NuclearColours", "TileAnalysis", "analyze_tile", "split_nuclei"]
 _NUCLEUS_AREA = (10.0, 250.0)
 # Otsu's threshold merges touching nuclei and takes some of the cytoplasm with them. Of painted nuclei that are analysed
 # again, a share is lost that grows with the share of the tile they cover, and they seem larger than they were painted;
-# real ones are assumed to fare likewise. Both numbers were found on unlabelled tiles alone, by comparing real and
-# synthetic patches with another nucleus finder (benchmarks/realism.py).
+# real ones are assumed to fare likewise. Both numbers were found by comparing unlabelled tiles with synthetic patches
+# through another nucleus finder, whose own settings were chosen on expert labels (benchmarks/realism.py).
 _MERGED_PER_COVERAGE, _AREA_BIAS = 1.4, 1.18
 _MOST_MERGED = 0.4
-# Largest deviation of hue inside a nucleus, in optical density; more is several nuclei taken for one.
-_HUE_LIMIT = 0.08
+# Share of the deviation of hue inside a nucleus that is structure, not noise, and the largest there is, in optical
+# density; more is several nuclei taken for one.
+_HUE_SHARE, _HUE_LIMIT = 0.8, 0.08
 # Cells of the density map, and the distance over which density is averaged, in µm.
 _CELL_UM, _DENSITY_UM = 4.0, 10.0
 
@@ -71,12 +72,6 @@ class TileAnalysis:
     edge_sigma: float
     shade: np.ndarray
     mpp: float
-
-    @property
-    def nbytes(self) -> int:
-        """Size in memory, in bytes, but for a few hundred."""
-        colours = (self.colours.od, self.colours.contrast)
-        return sum(a.nbytes for a in (self.image, self.background, self.texture, self.density_map, *colours))
 
 
 def split_nuclei(mask: np.ndarray, mpp: float) -> np.ndarray:
@@ -181,7 +176,7 @@ def _hue_deviation(residual: np.ndarray, colour: np.ndarray) -> np.ndarray:
     depth = colour.mean(axis=0) / np.linalg.norm(colour.mean(axis=0))
     across = residual - np.outer(residual @ depth, depth)
     variance, directions = np.linalg.eigh(across.T @ across / len(across))
-    return (np.clip(0.8 * np.sqrt(max(variance[-1], 0)), 0, _HUE_LIMIT) * directions[:, -1]).astype(np.float32)
+    return (np.clip(_HUE_SHARE * np.sqrt(max(variance[-1], 0)), 0, _HUE_LIMIT) * directions[:, -1]).astype(np.float32)
 
 
 def _edge_sigma(od: np.ndarray, pieces: np.ndarray, material: NuclearMaterial, mpp: float) -> float:
@@ -231,7 +226,7 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
         cv2.resize(where, cells, interpolation=cv2.INTER_AREA), (0, 0), _DENSITY_UM / _CELL_UM
     )
     tissue_map = cv2.resize(material.tissue.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
-    # A fifth of the nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
+    # Three in ten nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
     wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
     edge_sigma = _edge_sigma(od, pieces, material, mpp)
     background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)

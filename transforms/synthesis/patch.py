@@ -37,6 +37,10 @@ _GRAIN = 0.15
 _REACH, _VISIBLE = 4, 1 / 512
 # Density of nuclei, as a share of the tile's, under which a crop is drawn again, and how often at most.
 _LEAST_DENSITY, _REDRAWS = 0.2, 4
+# Strength and reach, in µm, of the shade around nuclei; strong enough that nuclei's surroundings get the tile's.
+_SHADE_STRENGTH, _SHADE_UM = 2.2, 2.0
+# Width of the rim that clearing spares, and size of the clumps that it leaves, in µm.
+_RIM_UM, _CLUMP_UM = 0.75, 0.4
 # Optical density of haematoxylin-stained nuclei where neither tile has any to take colours from.
 _PLAIN = NuclearColours(
     od=np.array([[0.9, 1.1, 0.6]], np.float32),
@@ -270,8 +274,8 @@ def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, 
     # Grain as sharp as the source tile; clumps of chromatin are coarser, about 1 µm.
     softer = float(np.sqrt(max(source.edge_sigma**2 - texture.edge_sigma**2, 0)))
     grain = _take_texture(texture, draw.texture, softer).ravel()
-    clumps = _take_texture(texture, draw.clearing, max(0.4 / source.mpp, source.edge_sigma)).ravel()
-    interior = rim_profile(label, 0.75 / source.mpp).ravel()[where]
+    clumps = _take_texture(texture, draw.clearing, max(_CLUMP_UM / source.mpp, source.edge_sigma)).ravel()
+    interior = rim_profile(label, _RIM_UM / source.mpp).ravel()[where]
     chromatin = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
     ids = extend_labels(label, _REACH).ravel()[where]
     od = nuclear_od(ids, draw.colours, draw.contrast, grain[where]) * chromatin[:, None]
@@ -282,14 +286,14 @@ def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, 
 
 def _shade(background: np.ndarray, label: np.ndarray, source: TileAnalysis) -> np.ndarray:
     """Background, float32, that takes the tile's shade around nuclei: they lie in cytoplasm."""
-    sigma = 2.0 / source.mpp
+    sigma = _SHADE_UM / source.mpp
     # So wide a blur needs no full resolution.
     step = max(int(sigma / 2), 1)
     size = (-(-label.shape[1] // step), -(-label.shape[0] // step))
     near = cv2.resize((label > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     near = cv2.resize(cv2.GaussianBlur(near, (0, 0), sigma / step), label.shape[::-1], interpolation=cv2.INTER_LINEAR)
     # Per channel the factor is 1 - strength * near: an affine map of one channel to three.
-    strength = 2.2 * (1 - np.exp(-source.shade))
+    strength = _SHADE_STRENGTH * (1 - np.exp(-source.shade))
     factor = cv2.transform(near, np.stack([-strength, np.ones(3)], axis=1).astype(np.float32))
     return cv2.multiply(background.astype(np.float32), factor)
 
