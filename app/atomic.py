@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["replace_atomically", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -16,10 +18,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: the file cannot be written (no space, no permission, not a folder); ``filename`` is always set.
     """
+    with replace_atomically(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Give the hidden name under which to write a file; when the block ends without an error it is renamed into place.
+
+    For files that a library writes, or that are too large to hold twice; otherwise like :func:`write_atomically`.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        yield partial
         os.replace(partial, path)
     except OSError as error:
         # A full disk is reported by write(), which does not know the name of its file.

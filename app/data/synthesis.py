@@ -157,12 +157,8 @@ def synthesize_patches(
     record = run_record("synthesize", settings, [tile.path for tile in tile_set.tiles])
     claim_output(output, record, PRODUCTS)
     order = np.random.RandomState(settings.seed).permutation(len(tile_set.tiles))
-    patch_settings = replace(
-        settings.patch,
-        mask=replace(settings.patch.mask, mpp=tile_set.mpp),
-        distractors=replace(settings.patch.distractors, mpp=tile_set.mpp),
-    )
-    plan = _Plan(tuple(tile_set.tiles[i] for i in order), replace(settings, patch=patch_settings), output)
+    plan_settings = replace(settings, patch=settings.patch.at_scale(tile_set.mpp))
+    plan = _Plan(tuple(tile_set.tiles[i] for i in order), plan_settings, output)
     lines = _synthesize_missing(plan, workers)
     write_preview(output, settings.count, output / _PREVIEW)
     write_atomically(output / _MANIFEST, "".join(json.dumps(line) + "\n" for line in lines).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -95,6 +95,10 @@ class SynthesisSettings:
             raise ValueError(
                 f"mask and distractors must be of the same mpp, got {self.mask.mpp} and {self.distractors.mpp}"
             )
+
+    def at_scale(self, mpp: float) -> SynthesisSettings:
+        """The same settings for tiles at another scale, in µm per pixel; the patch keeps its size in pixels."""
+        return replace(self, mask=replace(self.mask, mpp=mpp), distractors=replace(self.distractors, mpp=mpp))
 
 
 @dataclass(frozen=True)

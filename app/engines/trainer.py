@@ -1,0 +1,285 @@
+"""The trainer of the three networks: refiner, discriminator and task network (paper, sections 3 and 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines import Trainer
+from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
+from torch.utils.data import DataLoader
+
+from ..data.keys import PatchKeys as Keys
+from ..losses import weighted_mean
+from ..networks import from_uint8, to_uint8
+from .distributed import rank, share_parameters
+from .history import HistoryBuffer
+from .keys import NETWORKS, Networks, TrainingEvents
+from .learner import Learner, frozen
+from .sampler import ScheduleSampler
+from .weighting import ImportanceWeighting
+
+__all__ = ["SynthesisTrainer", "TrainingDiverged"]
+
+Batch = dict[str, torch.Tensor]
+
+_COMPLETED = {
+    Networks.REFINER: TrainingEvents.REFINER_COMPLETED,
+    Networks.DISCRIMINATOR: TrainingEvents.DISCRIMINATOR_COMPLETED,
+    Networks.TASK: TrainingEvents.TASK_COMPLETED,
+}
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is not a number, or so large that going on is pointless; the last checkpoint is from before."""
+
+
+class SynthesisTrainer(Trainer):
+    """Train refiner, discriminator and task network together, on a schedule of phases.
+
+    One iteration is one round of the phase it belongs to: so many steps of each network, each step on examples of its
+    own. The whole schedule is one epoch. ``engine.state.output`` holds the last ``loss`` of each network and, under
+    ``loss``, their sum; ``engine.state.scalars`` the same and more as plain numbers, for handlers that log.
+
+    Every part can be left out: without a refiner the initial patches are used as they are, without a discriminator or
+    a weighting all weights are 1, without a task network only the synthesis is trained.
+
+    All that is random in an iteration comes from the seed and the number of the iteration, so a training that goes on
+    from a checkpoint draws what it would have drawn.
+
+    Args:
+        device: where the networks are.
+        train_data_loader: of examples as :class:`~nucleosynth.data.keys.PatchKeys` says, with a
+            :class:`ScheduleSampler` as its batch sampler, which also holds the schedule.
+        refiner: its loss is called with refined and initial images, logits, and the task loss or None, and returns a
+            mapping with ``loss`` and its parts (:class:`~nucleosynth.losses.RefinerLoss`).
+        discriminator: its loss is called with the logits of real, synthetic and mismatched pairs
+            (:class:`~nucleosynth.losses.DiscriminatorLoss`).
+        task: its loss is called with logits and targets and returns one value per example
+            (:class:`~nucleosynth.losses.SegmentationLoss`).
+        history: earlier refined patches; half of each batch of discriminator and task network is drawn from it.
+        weighting: importance weights of the task network's examples; None weighs all alike.
+        augment: called with images in [-1, 1] and a generator before the task network sees them.
+        bfloat16: compute forward passes in bfloat16 (automatic mixed precision), on CPU and CUDA alike.
+        largest_loss: a loss beyond it ends the training; losses are means over pixels or patches, of the order of 1.
+        seed: of all that is drawn here.
+        handlers: Ignite handlers.
+        postprocessing: applied to batch and output when an iteration is done, as everywhere in MONAI.
+        decollate: whether batch and output become lists of single examples first.
+
+    Raises:
+        ValueError: the schedule asks for a network that is not given.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        train_data_loader: DataLoader,
+        refiner: Learner | None = None,
+        discriminator: Learner | None = None,
+        task: Learner | None = None,
+        history: HistoryBuffer | None = None,
+        weighting: ImportanceWeighting | None = None,
+        augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        bfloat16: bool = True,
+        largest_loss: float = 1000.0,
+        seed: int = 0,
+        handlers: Sequence[Any] | None = None,
+        postprocessing: Callable | None = None,
+        decollate: bool = False,
+    ) -> None:
+        sampler = train_data_loader.batch_sampler
+        if not isinstance(sampler, ScheduleSampler):
+            raise ValueError(f"the data loader needs a ScheduleSampler as its batch_sampler, got {sampler!r}")
+        self.sampler, self.schedule = sampler, sampler.schedule
+        given = {Networks.REFINER: refiner, Networks.DISCRIMINATOR: discriminator, Networks.TASK: task}
+        self.learners = {name: learner for name, learner in given.items() if learner is not None}
+        for name in NETWORKS:
+            if self.schedule.steps(name) and name not in self.learners:
+                raise ValueError(f"the schedule has steps of the {name}, but there is no {name}")
+        if refiner is not None and self.schedule.steps(Networks.REFINER) and discriminator is None:
+            raise ValueError("a refiner cannot be trained without a discriminator")
+        self.history, self.weighting, self.augment = history, weighting, augment
+        self.bfloat16, self.largest_loss, self.seed = bfloat16, largest_loss, seed
+        self._generator = torch.Generator()
+        for learner in self.learners.values():
+            learner.network.to(device=torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            share_parameters(learner.network)
+        super().__init__(
+            device=device,
+            max_epochs=1,
+            data_loader=train_data_loader,
+            epoch_length=self.schedule.iterations,
+            handlers=handlers,
+            postprocessing=postprocessing,
+            decollate=decollate,
+            event_names=[TrainingEvents],
+        )
+        self.state.scalars = {}
+
+    def run(self) -> None:
+        """Train to the end of the schedule, from where :attr:`state` says; at the end already, do nothing."""
+        if self.state.iteration >= self.schedule.iterations:
+            return
+        self.sampler.start = self.state.iteration
+        try:
+            super().run()
+        finally:
+            self.fire_event(TrainingEvents.ENDED)
+
+    # What the networks do with whole patches, for the steps below and for handlers.
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Automatic mixed precision, as configured."""
+        return torch.autocast(self.state.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def refine(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """Refined patches, without gradient: uint8 in, uint8 out, shape (B, 3, H, W), on the trainer's device.
+
+        Rounding to 8 bits is what real patches went through too; a discriminator could tell by it.
+        """
+        learner = self.learners.get(Networks.REFINER)
+        if learner is None:
+            return image.to(self.state.device)
+        with torch.no_grad(), frozen(learner), self.autocast():
+            return to_uint8(learner.network(self._floats(image), self._floats(reference)))
+
+    def discriminate(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        """Logits, shape (B,), float32, without gradient, of uint8 patches and references."""
+        learner = self.learners[Networks.DISCRIMINATOR]
+        with torch.no_grad(), frozen(learner), self.autocast():
+            return learner.network(self._floats(image), self._floats(reference)).float()
+
+    def _floats(self, image: torch.Tensor) -> torch.Tensor:
+        return from_uint8(image.to(self.state.device, non_blocking=self.non_blocking))
+
+    # One iteration.
+
+    def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
+        iteration = engine.state.iteration - 1
+        phase = self.schedule.phase(iteration)
+        self._seed(iteration)
+        number = self.schedule.phase_number(iteration)
+        if iteration == 0 or number != self.schedule.phase_number(iteration - 1):
+            self.fire_event(TrainingEvents.PHASE_STARTED)
+        engine.state.scalars = {"phase": float(number)}
+        engine.state.output = {}
+        # One micro-batch after another, in the order of the steps.
+        parts = zip(*(tensor.split(self.sampler.batch_size) for tensor in batchdata.values()), strict=True)
+        batches = [dict(zip(batchdata, part, strict=True)) for part in parts]
+        for place, name in enumerate(phase.steps):
+            each = self.sampler.accumulation
+            self._step(name, batches[place * each : (place + 1) * each])
+            self.fire_event(_COMPLETED[name])
+        losses = [value for key, value in engine.state.output.items() if key.endswith("_loss")]
+        engine.state.output[CommonKeys.LOSS] = torch.stack(losses).sum()
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _seed(self, iteration: int) -> None:
+        words = np.random.SeedSequence([self.seed, iteration, rank()]).generate_state(2, np.uint64)
+        self._generator.manual_seed(int(words[0] >> 1))
+        torch.manual_seed(int(words[1] >> 1))  # for networks with dropout
+
+    def _step(self, name: str, batches: Sequence[Batch]) -> None:
+        """One optimiser step of one network."""
+        learner = self.learners[name]
+        compute = {
+            Networks.REFINER: self._refiner_loss,
+            Networks.DISCRIMINATOR: self._discriminator_loss,
+            Networks.TASK: self._task_loss,
+        }[name]
+        others = [other for key, other in self.learners.items() if key != name]
+        learner.network.train()
+        total = 0.0
+        with frozen(*others):
+            for batch in batches:
+                loss = compute(learner, batch)
+                self._check(name, loss)
+                (loss / len(batches)).backward()
+                total += float(loss) / len(batches)
+        rate, norm = learner.learning_rate, learner.step()
+        self._check(name, torch.tensor(norm), "gradient")
+        self.state.output[f"{name}_loss"] = torch.tensor(total)
+        self.state.scalars |= {f"loss/{name}": total, f"gradient_norm/{name}": norm, f"learning_rate/{name}": rate}
+
+    def _check(self, name: str, value: torch.Tensor, what: str = "loss") -> None:
+        finite = bool(torch.isfinite(value))
+        if not finite or (what == "loss" and abs(float(value)) > self.largest_loss):
+            raise TrainingDiverged(
+                f"the {what} of the {name} is {float(value):g} at iteration {self.state.iteration}: the training "
+                "diverged; the last checkpoint is from before. Try a smaller learning rate or max_norm"
+            )
+
+    def _refiner_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
+        initial, reference = self._floats(batch[Keys.IMAGE]), self._floats(batch[Keys.REFERENCE])
+        task = self.learners.get(Networks.TASK)
+        with self.autocast():
+            refined = learner.network(initial, reference)
+            logits = self.learners[Networks.DISCRIMINATOR].network(refined, reference)
+            task_loss = None
+            if task is not None and learner.loss.hard > 0:
+                target = batch[Keys.TARGET].to(self.state.device).float()
+                task_loss = task.loss(task.network(refined), target).mean()
+            parts = learner.loss(refined, initial, logits, task_loss)
+        self.state.scalars |= {f"refiner/{key}": float(part) for key, part in parts.items() if key != "loss"}
+        return parts["loss"]
+
+    def _discriminator_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
+        examples = self._examples(batch)
+        real, beside = self._floats(batch[Keys.REAL]), self._floats(batch[Keys.REAL_REFERENCE])
+        patches = [real, self._floats(examples[Keys.IMAGE])]
+        references = [beside, self._floats(examples[Keys.REFERENCE])]
+        if learner.loss.mismatched > 0:
+            # The reference of the next pair, where that is of another type.
+            differs = (batch[Keys.REAL_TYPE] != batch[Keys.REAL_TYPE].roll(1)).to(self.state.device)
+            patches.append(real[differs])
+            references.append(beside.roll(1, 0)[differs])
+        with self.autocast():
+            logits = learner.network(torch.cat(patches), torch.cat(references))
+            parts = logits.split([len(part) for part in patches])
+            loss = learner.loss(*parts)
+        margin = parts[0].mean() - parts[1].mean()
+        self.state.scalars |= {"discriminator/margin": float(margin)}
+        return loss
+
+    def _task_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
+        examples = self._examples(batch)
+        images, targets = self._floats(examples[Keys.IMAGE]), examples[Keys.TARGET].to(self.state.device).float()
+        weights = self._weights(examples)
+        if Keys.LABELLED_IMAGE in batch:
+            images = torch.cat([images, self._floats(batch[Keys.LABELLED_IMAGE])])
+            targets = torch.cat([targets, batch[Keys.LABELLED_TARGET].to(self.state.device).float()])
+            weights = torch.cat([weights, torch.ones(len(images) - len(weights), device=weights.device)])
+        if self.augment is not None:
+            images = self.augment(images, self._generator)
+        with self.autocast():
+            losses = learner.loss(learner.network(images), targets)
+        return weighted_mean(losses, weights)
+
+    def _weights(self, examples: Batch) -> torch.Tensor:
+        if self.weighting is None or Networks.DISCRIMINATOR not in self.learners:
+            return torch.ones(len(examples[Keys.IMAGE]), device=self.state.device)
+        weights = self.weighting(self.discriminate(examples[Keys.IMAGE], examples[Keys.REFERENCE]))
+        self.state.scalars |= {"weights/mean": float(weights.mean()), "weights/largest": float(weights.max())}
+        return weights
+
+    def _examples(self, batch: Batch) -> Batch:
+        """A batch of refined examples, uint8: half of them fresh, half from history, once there is enough of it."""
+        count = len(batch[Keys.IMAGE])
+        past = count // 2 if self.history is not None and len(self.history) >= count else 0
+        fresh = {key: batch[key][: count - past] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
+        if Networks.REFINER not in self.learners:
+            return {key: batch[key] for key in fresh}
+        fresh[Keys.IMAGE] = self.refine(fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
+        examples = fresh
+        if past and self.history is not None:
+            old = self.history.sample(past, self._generator)
+            examples = {key: torch.cat([fresh[key], old[key]]) for key in fresh}
+        if self.history is not None:
+            self.history.push(fresh, self._generator)
+        return examples

@@ -1,0 +1,94 @@
+"""The discriminator: is a patch real tissue of the reference's type? (paper, section 4.2 and Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import check_images, convolution, initialise
+from .reference import ReferenceEncoder, concatenate, reference_or_self
+
+__all__ = ["Discriminator"]
+
+
+class Discriminator(nn.Module):
+    """The paper's discriminator, an asymmetric siamese network of 15 convolutions and 3 poolings (Fig. 4, section 5).
+
+    | part | convolutions | poolings |
+    |---|---|---|
+    | reference branch, see `ReferenceEncoder`: pooled to a vector and tiled | 4 | 2 |
+    | patch branch: 2 of widths[0], pooling, 2 of widths[1], now at a quarter of the resolution | 4 | 1 |
+    | both concatenated: 3 of widths[2], 2 of widths[3], 1 of widths[4], 1x1 to a map of logits | 7 | |
+
+    The branches share no weights. Six convolutions with their rectifiers come after they meet, so that the patch is
+    *compared* with the reference: a reference that only added to the logit could not tell a mismatched pair. Only the
+    counts are published; the split is ours. The last convolutions of widths[1], [2] and [3] have stride 2. Without a
+    reference 11 convolutions and 1 pooling are left. A logit of the map sees 102 x 102 pixels (25.5 µm at 0.25 µm per
+    pixel), some nuclei and what lies between, every 16 pixels.
+
+    The result is the mean of the map: one logit a patch. Trained with cross-entropy on that mean, it estimates the log
+    of the density ratio of whole real and synthetic patches, which is what the importance weight needs (Eq. 5). The
+    mean of *probabilities* over the map, or cross-entropy on each logit of it, would not.
+
+    Args:
+        widths: channels of the five groups; ``(16, 24, 32, 40, 64)`` trains on a CPU.
+        reference: whether there is a reference branch; without it is the paper's ablation "no reference patch".
+
+    Raises:
+        ValueError: ``widths`` are not five positive numbers.
+
+    Example:
+        >>> network = Discriminator(widths=(8, 8, 8, 8, 8))
+        >>> network(torch.zeros(2, 3, 64, 96), torch.zeros(2, 3, 128, 128)).shape
+        torch.Size([2])
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 48, 64, 80, 128), reference: bool = True) -> None:
+        super().__init__()
+        if len(widths) != 5 or min(widths) < 1:
+            raise ValueError(f"widths must be five positive numbers, got {widths}")
+        first, second, third, fourth, fifth = widths
+        self.patch = nn.Sequential(
+            convolution(3, first),
+            convolution(first, first),
+            nn.AvgPool2d(2),
+            convolution(first, second),
+            convolution(second, second, stride=2),
+        )
+        self.encoder = ReferenceEncoder((first, second, third, fourth)) if reference else None
+        self.comparison = nn.Sequential(
+            convolution(second + fourth if reference else second, third),
+            convolution(third, third),
+            convolution(third, third, stride=2),
+            convolution(third, fourth),
+            convolution(fourth, fourth, stride=2),
+            convolution(fourth, fifth),
+            nn.Conv2d(fifth, 1, 1),
+        )
+        initialise(self)
+
+    def forward(self, image: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Judge a batch of patches.
+
+        Args:
+            image: real or synthetic patches, shape (B, 3, H, W), values in [-1, 1], H and W multiples of 16.
+            reference: as many real patches; H and W may differ from the image's. None takes the image itself. Ignored
+                by a network without a reference branch.
+
+        Returns:
+            float32, shape (B,): logits, positive for "real, and of the type of the reference".
+
+        Raises:
+            ValueError: a shape is wrong.
+        """
+        return self.patch_logits(image, reference).to(torch.float32).mean(dim=(1, 2, 3))
+
+    def patch_logits(self, image: Tensor, reference: Tensor | None = None) -> Tensor:
+        """The map whose mean `forward` returns, shape (B, 1, H / 16, W / 16); it shows where a patch looks wrong."""
+        check_images("image", image)
+        features = self.patch(image)
+        if self.encoder is not None:
+            features = concatenate(features, self.encoder(reference_or_self(image, reference)))
+        return self.comparison(features)

@@ -1,0 +1,16 @@
+"""The record of trainings in MLflow."""
+
+from .flatten import flatten_config
+from .run import RunDescription, TrackedRun, open_run, record_tags
+from .store import TrackingStore, open_store, tracking_uri
+
+__all__ = [
+    "RunDescription",
+    "TrackedRun",
+    "TrackingStore",
+    "flatten_config",
+    "open_run",
+    "open_store",
+    "record_tags",
+    "tracking_uri",
+]

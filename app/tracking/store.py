@@ -1,0 +1,211 @@
+"""Where trainings are recorded: a database in the output folder, or the MLflow server that the user names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import create_sqlalchemy_engine
+
+from ..errors import InputError
+
+__all__ = ["TrackingStore", "check_server", "open_store", "quiet", "tracking_uri"]
+
+_VARIABLE = "MLFLOW_TRACKING_URI"
+_DATABASE, _ARTIFACTS = "mlflow.db", "mlruns"
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# Longer than any server needs to answer; MLflow itself would try again for minutes, for a database for an hour.
+_TIMEOUT_SECONDS = 5.0
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """A tracking store that has answered.
+
+    Attributes:
+        uri: its address, for MLflow.
+        label: what to call it in messages and files: the address without a password, or the file of the database.
+        own: it is the output folder's own database, which goes where the folder goes.
+        client: talks to this store, whatever MLflow's global address is.
+        artifacts: address under which new experiments keep their files; None leaves it to the server.
+    """
+
+    uri: str
+    label: str
+    own: bool
+    client: MlflowClient
+    artifacts: str | None
+
+    def experiment(self, name: str) -> str:
+        """Find an experiment, or make it; returns its id.
+
+        Raises:
+            InputError: the experiment was deleted.
+        """
+        found = self._find(name) or self._create(name)
+        if found.lifecycle_stage != "active":
+            raise InputError(
+                f"{self.label}: the experiment {name!r} was deleted; give another name, or restore it with "
+                f"mlflow experiments restore --experiment-id {found.experiment_id}"
+            )
+        return str(found.experiment_id)
+
+    def _create(self, name: str) -> Experiment:
+        try:
+            experiment_id = self.client.create_experiment(name, artifact_location=self.artifacts)
+        except MlflowException:
+            # Another training may have made it just now.
+            found = self._find(name)
+            if found is None:
+                raise
+            return found
+        return self.client.get_experiment(experiment_id)
+
+    def _find(self, name: str) -> Experiment | None:
+        return self.client.get_experiment_by_name(name)
+
+
+def tracking_uri(output_dir: Path) -> str:
+    """Address of the tracking store: that of ``MLFLOW_TRACKING_URI`` if it is set, else a database in the folder.
+
+    Raises:
+        InputError: the folder has a name that cannot stand in the address of a database.
+    """
+    named = os.environ.get(_VARIABLE)
+    if named:
+        return named
+    path = str(_database(output_dir))
+    # SQLAlchemy takes what follows a question mark for options, and since 2.1 turns %41 into A. It cannot be escaped
+    # in a way that earlier versions understand, and MLflow would make a folder of the escaped name.
+    if "?" in path or unquote(path) != path:
+        raise InputError(
+            f"{output_dir}: MLflow keeps no database in a folder with '?' or codes such as '%20' in its path; "
+            f"give another folder or set {_VARIABLE}"
+        )
+    return f"sqlite:///{path}"
+
+
+def open_store(output_dir: Path) -> TrackingStore:
+    """Connect to the tracking store of an output folder; a new database takes MLflow some seconds.
+
+    The files of a run lie beside the database, in ``mlruns``, if that is an SQLite file, else where the server keeps
+    them. MLflow's global tracking address is neither used nor changed.
+
+    Raises:
+        InputError: the store does not answer within seconds, or is not one that MLflow can use.
+        OSError: ``output_dir`` cannot be made.
+    """
+    uri = tracking_uri(output_dir)
+    own = uri == f"sqlite:///{_database(output_dir)}"
+    label = str(_database(output_dir)) if own else _without_password(uri)
+    where = label if own else f"{_VARIABLE}={label}"
+    if own:
+        _database(output_dir).parent.mkdir(parents=True, exist_ok=True)
+    if uri != "databricks" and urlsplit(uri).scheme in ("", "file"):
+        raise InputError(
+            f"{where}: MLflow no longer keeps runs in folders; give the address of a server (http://...) or of a "
+            "database (sqlite:////folder/mlflow.db)"
+        )
+    check_server(uri, where)
+    try:
+        artifacts = None if urlsplit(uri).scheme in ("http", "https", "") else _check_database(uri)
+        with quiet():
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+    except Exception as error:  # Every database driver has errors of its own.
+        raise InputError(f"{where}: MLflow cannot use this as its tracking store ({_reason(error)})") from error
+    return TrackingStore(uri, label, own, client, artifacts)
+
+
+def check_server(uri: str, where: str) -> None:
+    """Make sure that a server listens, within seconds; an SQLite file passes.
+
+    Args:
+        uri: address of the tracking store.
+        where: how to name it in the message.
+
+    Raises:
+        InputError: there is no server, or it is not able to serve.
+    """
+    parts = urlsplit(uri)
+    try:
+        if parts.scheme in ("http", "https"):
+            _ask(uri)
+        elif parts.hostname:
+            port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+            if port is not None:
+                socket.create_connection((parts.hostname, port), _TIMEOUT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{where}: the MLflow tracking server cannot be reached ({_reason(error)}); start it, or unset {_VARIABLE} "
+            "to record in the output folder"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep MLflow's remarks on its own doings off the terminal; its warnings pass."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _ask(uri: str) -> None:
+    """Raise OSError unless a server answers; whether it lets this user in, MLflow finds out."""
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise
+    except urllib.error.URLError as error:
+        # MLflow has settings of its own for certificates.
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
+
+
+def _check_database(uri: str) -> str | None:
+    """Connect once; returns the address of the folder for artifacts, for an SQLite file."""
+    engine = create_sqlalchemy_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+    if engine.url.get_backend_name() != "sqlite" or not engine.url.database:
+        return None
+    return (Path(engine.url.database).absolute().parent / _ARTIFACTS).as_uri()
+
+
+def _database(output_dir: Path) -> Path:
+    # Resolved, since MLflow keeps absolute addresses: a folder must have one, by whatever link it is reached.
+    return Path(output_dir).resolve() / _DATABASE
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    user, _, host = parts.netloc.rpartition("@")
+    return SplitResult(parts.scheme, f"{user.partition(':')[0]}@{host}", parts.path, parts.query, "").geturl()
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an error says."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:_LONGEST_REASON]
