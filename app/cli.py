@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.markup import escape
 from . import __version__
 from .errors import InputError
 from .slides.settings import READERS, TYPE_SOURCES, TileSettings
+
+if TYPE_CHECKING:
+    from .engines import TrainingReport
 
 __all__ = ["app", "main"]
 
@@ -150,6 +153,14 @@ def synthesize(
         float | None,
         typer.Option(help="Scale of the tiles in µm per pixel.", show_default="as their run.json says, else 0.25"),
     ] = None,
+    refiner: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Output of [bold]nucleosynth train[/]: its refiner improves the patches, which get weights.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
     workers: Annotated[
         int | None,
@@ -161,6 +172,8 @@ def synthesize(
     Random nuclei are painted with the tissue's own colours and textures onto its own background.
 
     Writes DIR/images, DIR/labels (16-bit, one number per nucleus) and DIR/reference (a real patch of the same type).
+
+    With --refiner, DIR/weights.csv holds the importance weight of each patch.
 
     Look at DIR/preview.png. DIR/manifest.jsonl says what each patch is made of; DIR/run.json comes when all is there.
 
@@ -179,7 +192,7 @@ def synthesize(
         settings = SynthesisRunSettings(count=count, seed=seed, mpp=mpp, patch=patch)
     except ValueError as error:
         raise InputError(str(error)) from error
-    report = synthesize_patches(tiles, output, settings, workers)
+    report = synthesize_patches(tiles, output, settings, workers, refiner)
     console = Console(highlight=False)
     _warn_of_blank(report.blank)
     console.print(
@@ -187,6 +200,86 @@ def synthesize(
         f"from {report.tiles} tiles ({report.types} tissue types)"
     )
     console.print(f"Look at {escape(os.fspath(output / 'preview.png'))}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    tiles: Annotated[
+        Path, typer.Argument(metavar="TILES", help="Folder of tiles: of [bold]nucleosynth tiles[/], or any images.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|default|paper",
+            autocompletion=lambda: ["quick", "default", "paper"],
+            help="Minutes on two cores; minutes on a GPU and hours without; or the paper's networks and schedule.",
+        ),
+    ] = "default",
+    overlay: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="Configuration to lay over: no_reference, no_weights, no_hard, no_refinement, supervised, real_mix, "
+            "or a YAML file. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Expert's images/ and labels/, for supervised and real_mix.", show_default=False
+        ),
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Scale of the tiles in µm per pixel.", show_default="as their run.json says, else 0.25"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+) -> None:
+    """Train a segmentation network on unlabelled tiles, without a single label.
+
+    Synthesises patches, refines them against real ones, weighs them, and trains on them.
+
+    Writes DIR/nuclei_segmentation and DIR/nuclei_synthesis (MONAI bundles), DIR/diagnostics (pictures) and the record
+    of the run in MLflow.
+
+    Repeat a command that was interrupted, and it continues.
+    """
+    from .engines import TrainingDiverged, TrainingSettings, train_networks
+
+    try:
+        settings = TrainingSettings(preset, tuple(overlay or ()), seed, mpp, labelled)
+    except ValueError as error:
+        raise InputError(f"--{error}") from error
+    try:
+        report = train_networks(tiles, output, settings)
+    except TrainingDiverged as error:
+        print(f"nucleosynth: error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    for warning in report.warnings:
+        print(f"nucleosynth: warning: {warning}", file=sys.stderr)
+    _say_trained(report)
+
+
+def _say_trained(report: TrainingReport) -> None:
+    """Where the bundles and the record are, and what to do with them."""
+    console = Console(highlight=False, soft_wrap=True)
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in sorted(report.metrics.items()))
+    if scores:
+        console.print(f"On synthetic patches of held-out tiles: {scores}")
+    if report.synthesis is not None:
+        console.print(f"Refiner and discriminator: [bold]{escape(os.fspath(report.synthesis))}[/]")
+        folder = shlex.quote(os.fspath(report.synthesis))
+        console.print(f"Next: nucleosynth synthesize TILES -o DIR -n 100 --refiner {escape(folder)}")
+    if report.segmentation is not None:
+        console.print(f"Segmentation network: [bold]{escape(os.fspath(report.segmentation))}[/]")
+        folder = shlex.quote(os.fspath(report.segmentation))
+        console.print(
+            f"Next: python -m monai.bundle run --config_file {escape(folder)}/configs/inference.yaml "
+            f"--bundle_root {escape(folder)} --dataset_dir IMAGES --output_dir DIR"
+        )
+    console.print(f"MLflow: {escape(report.tracking)}")
 
 
 def _warn_of_blank(names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from ..atomic import write_atomically
 from ..errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "read_label", "write_png"]
+__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "read_label", "write_label", "write_png"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
@@ -115,6 +115,27 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
         raise ValueError(f"pixels must be RGB uint8 or 2-D uint16 or uint8, got {pixels.dtype} of shape {pixels.shape}")
     _, encoded = cv2.imencode(".png", pixels)
     write_atomically(path, encoded.tobytes())
+
+
+def write_label(path: Path, label: np.ndarray) -> Path:
+    """Write a label image as a 16-bit PNG, atomically.
+
+    Args:
+        path: where to; ends in ``.png``.
+        label: integers, shape (H, W) or (1, H, W), an array or a tensor on the CPU, ids 0 to 65535.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: an id does not fit into 16 bits.
+    """
+    ids = np.asarray(label)
+    ids = ids.reshape(ids.shape[-2:])
+    if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
+        raise ValueError(f"ids must lie between 0 and 65535 for {path}, got {ids.min()} to {ids.max()}")
+    write_png(path, ids.astype(np.uint16))
+    return path
 
 
 def _check_header(path: Path) -> None:

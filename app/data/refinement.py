@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..losses import importance_weights
 from ..networks import build_network, from_uint8, load_weights, to_uint8
 
-__all__ = ["CALIBRATION", "Refinement", "load_refinement"]
+__all__ = ["CALIBRATION", "Refinement", "load_refinement", "refinement_files"]
 
 CALIBRATION = "calibration.json"
 """File of a bundle's models in which a training leaves what its weights are computed with."""
@@ -69,19 +69,31 @@ def load_refinement(bundle: Path) -> Refinement:
     Raises:
         InputError: it is no such bundle, or a file in it is missing or damaged.
     """
-    inner = bundle / "nuclei_synthesis"
-    folder = inner if inner.is_dir() else bundle
-    config, models = folder / "configs" / "inference.yaml", folder / "models"
-    if not config.exists():
-        raise InputError(f"{bundle}: not a trained bundle; give the output of nucleosynth train")
-    refiner = load_weights(build_network(config, "network_def"), models / "model.pt")
-    discriminator = load_weights(build_network(config, "discriminator_def"), models / "discriminator.pt")
+    config, refiner_file, discriminator_file, calibration = refinement_files(bundle)
+    refiner = load_weights(build_network(config, "network_def"), refiner_file)
+    discriminator = load_weights(build_network(config, "discriminator_def"), discriminator_file)
     try:
-        values = json.loads((models / CALIBRATION).read_bytes())
+        values = json.loads(calibration.read_bytes())
         low, high = values["clip"]
         return Refinement(refiner, discriminator, float(values["temperature"]), float(values["log_mean"]), (low, high))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{models / CALIBRATION}: missing or damaged; train again") from error
+        raise InputError(f"{calibration}: missing or damaged; train again") from error
+
+
+def refinement_files(bundle: Path) -> list[Path]:
+    """What :func:`load_refinement` reads: configuration, refiner, discriminator and calibration.
+
+    Raises:
+        InputError: ``bundle`` is no folder of a trained bundle.
+    """
+    inner = bundle / "nuclei_synthesis"
+    folder = inner if inner.is_dir() else bundle
+    files = [folder / "configs" / "inference.yaml"]
+    files += [folder / "models" / name for name in ("model.pt", "discriminator.pt", CALIBRATION)]
+    for path in files:
+        if not path.exists():
+            raise InputError(f"{bundle}: has no {path.name}, so it is no trained bundle; give an output of train")
+    return files
 
 
 def _padded(image: np.ndarray) -> torch.Tensor:

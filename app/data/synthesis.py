@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from nucleosynth.transforms.synthesis import SynthesisSettings, TileAnalysis, analyze_tile, draw_patch, paint_patch
 
@@ -24,12 +25,13 @@ from ..progress import track
 from ..record import claim_output, finish_output, run_record
 from .images import read_image, write_png
 from .preview import write_preview
+from .refinement import Refinement, load_refinement, refinement_files
 from .tileset import Tile, load_tiles
 
 __all__ = ["SynthesisReport", "SynthesisRunSettings", "synthesize_patches"]
 
-PRODUCTS = ("images", "labels", "reference", "manifest.jsonl", "preview.png")
-_MANIFEST, _JOURNAL, _PREVIEW = "manifest.jsonl", ".manifest.part", "preview.png"
+PRODUCTS = ("images", "labels", "reference", "manifest.jsonl", "weights.csv", "preview.png")
+_MANIFEST, _JOURNAL, _PREVIEW, _WEIGHTS = "manifest.jsonl", ".manifest.part", "preview.png", "weights.csv"
 # Tiles are drawn on in blocks: a worker analyses the tiles of a block, each once, for all the block's patches.
 _BLOCK = 8
 # Patches that a worker is given at a time; less is lost when it is killed, more saves analysing a tile twice.
@@ -88,11 +90,13 @@ class _Plan:
         tiles: the set, in random order.
         settings: of the run, at the tiles' scale.
         output: where the patches go.
+        refiner: trained bundle that refines the patches, or None.
     """
 
     tiles: tuple[Tile, ...]
     settings: SynthesisRunSettings
     output: Path
+    refiner: Path | None = None
 
     def source(self, patch: int) -> int:
         """Index of the tile that lends background and colours: all tiles take turns."""
@@ -132,13 +136,18 @@ class _Plan:
 
 
 def synthesize_patches(
-    tiles: Path, output: Path, settings: SynthesisRunSettings, workers: int | None = None
+    tiles: Path,
+    output: Path,
+    settings: SynthesisRunSettings,
+    workers: int | None = None,
+    refiner: Path | None = None,
 ) -> SynthesisReport:
     """Write a data set of synthetic patches with exact instance labels (paper, section 4.1).
 
     Writes ``images/NNNNNN.png`` (RGB), ``labels/NNNNNN.png`` (16-bit instance ids), ``reference/NNNNNN.png`` (RGB, a
     real patch of the same type), ``manifest.jsonl`` (a line per patch: tiles and sampled parameters), ``preview.png``,
-    and ``run.json`` last. The bytes depend on the tiles and the settings alone, not on the number of workers. Called
+    and ``run.json`` last. With a refiner, the images are refined ones, and ``weights.csv`` holds the importance weight
+    of each (section 3). The bytes depend on the tiles and the settings alone, not on the number of workers. Called
     again after it was interrupted, it continues.
 
     Args:
@@ -147,21 +156,29 @@ def synthesize_patches(
         settings: what to make.
         workers: number of processes; None takes one a core. With more than one, a script must call this below
             ``if __name__ == "__main__":``, since each process imports it.
+        refiner: trained bundle ``nuclei_synthesis``, see :func:`~nucleosynth.data.refinement.load_refinement`.
 
     Raises:
-        InputError: the tiles cannot be used, ``output`` holds something else, or a worker died.
+        InputError: the tiles or the refiner cannot be used, ``output`` holds something else, or a worker died.
         OSError: ``output`` cannot be written.
     """
     workers = workers or os.cpu_count() or 1
     tile_set = load_tiles(tiles, settings.patch.size, settings.mpp, workers)
-    record = run_record("synthesize", settings, [tile.path for tile in tile_set.tiles])
+    inputs = [tile.path for tile in tile_set.tiles]
+    if refiner is not None:
+        load_refinement(refiner)  # so that what is wrong with it is said before anything is written
+        inputs += refinement_files(refiner)
+    record = run_record("synthesize", settings, inputs)
     claim_output(output, record, PRODUCTS)
     order = np.random.RandomState(settings.seed).permutation(len(tile_set.tiles))
     plan_settings = replace(settings, patch=settings.patch.at_scale(tile_set.mpp))
-    plan = _Plan(tuple(tile_set.tiles[i] for i in order), plan_settings, output)
+    plan = _Plan(tuple(tile_set.tiles[i] for i in order), plan_settings, output, refiner)
     lines = _synthesize_missing(plan, workers)
     write_preview(output, settings.count, output / _PREVIEW)
     write_atomically(output / _MANIFEST, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    if refiner is not None:
+        rows = "".join(f"{line['patch']:06d}.png,{line['weight']:.6g},{line['logit']:.6g}\n" for line in lines)
+        write_atomically(output / _WEIGHTS, ("file,weight,logit\n" + rows).encode())
     (output / _JOURNAL).unlink(missing_ok=True)
     kinds = len({tile.type for tile in tile_set.tiles})
     nuclei = sum(line["nuclei"] for line in lines)
@@ -229,6 +246,7 @@ def _synthesize(plan: _Plan, missing: Sequence[int], workers: int) -> Iterator[d
 
 def _set_up_worker() -> None:
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 def _make_patches(plan: _Plan, patches: Sequence[int]) -> list[dict[str, Any]]:
@@ -247,11 +265,16 @@ def _make_patch(plan: _Plan, patch: int) -> dict[str, Any]:
     draw = draw_patch(source_analysis, texture_analysis, reference_image, plan.settings.patch, rng)
     painted = paint_patch(source_analysis, texture_analysis, reference_image, draw)
     image, label, real = _paths(plan.output, patch)
-    write_png(image, painted.image)
+    picture, verdict = painted.image, {}
+    if plan.refiner is not None:
+        refinement = _refinement(plan.refiner)
+        picture, logit = refinement.refine(painted.image, painted.reference)
+        verdict = {"logit": logit, "weight": refinement.weight(logit)}
+    write_png(image, picture)
     write_png(label, painted.label)
     write_png(real, painted.reference)
     tiles = {"tile": source.name, "texture_tile": texture.name, "reference_tile": reference.name}
-    return {"patch": patch, "type": source.type, **tiles, **draw.parameters()}
+    return {"patch": patch, "type": source.type, **tiles, **verdict, **draw.parameters()}
 
 
 def _paths(output: Path, patch: int) -> tuple[Path, Path, Path]:
@@ -262,6 +285,11 @@ def _paths(output: Path, patch: int) -> tuple[Path, Path, Path]:
 @lru_cache(maxsize=2 * _BLOCK)
 def _analysis(path: Path, mpp: float) -> TileAnalysis:
     return analyze_tile(read_image(path), mpp)
+
+
+@lru_cache(maxsize=1)
+def _refinement(bundle: Path) -> Refinement:
+    return load_refinement(bundle)
 
 
 @lru_cache(maxsize=_BLOCK)

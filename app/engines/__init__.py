@@ -3,15 +3,17 @@
 from .augmentation import StainAugmentation
 from .checkpoint import TrainingCheckpoint
 from .history import HistoryBuffer
-from .keys import Networks, TrainingEvents
+from .keys import Networks
 from .learner import Learner
 from .models import export_bundle, save_models
 from .sampler import ScheduleSampler
 from .schedule import Phase, Schedule
 from .trainer import SynthesisTrainer, TrainingDiverged
+from .training import PRESETS, TrainingReport, TrainingSettings, train_networks
 from .weighting import Calibration, ImportanceWeighting
 
 __all__ = [
+    "PRESETS",
     "Calibration",
     "HistoryBuffer",
     "ImportanceWeighting",
@@ -24,7 +26,9 @@ __all__ = [
     "SynthesisTrainer",
     "TrainingCheckpoint",
     "TrainingDiverged",
-    "TrainingEvents",
+    "TrainingReport",
+    "TrainingSettings",
     "export_bundle",
     "save_models",
+    "train_networks",
 ]

@@ -59,6 +59,14 @@ class TrainingCheckpoint:
                 file.flush()
                 os.fsync(file.fileno())
 
+    def saved_iteration(self) -> int:
+        """Number of iterations after which the checkpoint was saved, without reading the rest; 0 without one.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        return int(read_tensors(self.path).get("iteration", 0)) if self.path.exists() else 0
+
     def restore(self, trainer: SynthesisTrainer) -> int:
         """Continue from the checkpoint, if there is one.
 

@@ -21,7 +21,7 @@ class Learner:
     Args:
         network: the network, on its device.
         optimizer: over its parameters.
-        loss: callable, what it minimises; see :class:`~nucleosynth.engines.SynthesisTrainer` for what each is called with.
+        loss: callable, what it minimises; :class:`~nucleosynth.engines.SynthesisTrainer` says what it is called with.
         scheduler: of the learning rate, stepped after each step of the optimiser; None leaves the rate as it is.
         max_norm: norm to which gradients are clipped; None does not clip.
         ema_decay: decay of an exponential moving average of the parameters, in (0, 1); None keeps none.

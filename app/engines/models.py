@@ -15,29 +15,33 @@ import yaml
 from ..atomic import replace_atomically, write_atomically
 from ..bundles import bundle_path
 from ..data.refinement import CALIBRATION
+from .distributed import rank
 from .keys import Networks
 from .trainer import SynthesisTrainer
 
-__all__ = ["export_bundle", "model_file", "save_models"]
+__all__ = ["export_bundle", "save_models"]
 
 
-def model_file(network: str) -> str:
-    """Name of the file with a network's weights, such as ``refiner.pt``."""
-    return f"{Networks(network)}.pt"
-
-
-def save_models(trainer: SynthesisTrainer, folder: Path | str) -> list[Path]:
+def save_models(trainer: SynthesisTrainer, folder: Path | str, main: str = Networks.TASK) -> list[Path]:
     """Write the trained networks as state dictionaries, and the calibration of the weights as JSON.
 
+    Args:
+        trainer: when it is done; of several processes only the first writes.
+        folder: the ``models`` folder of a bundle.
+        main: the network that is ``network_def`` in the bundle; it becomes ``model.pt``.
+
     Returns:
-        The files, ``refiner.pt``, ``discriminator.pt``, ``task.pt`` and ``calibration.json`` as far as there are such.
+        The files: ``model.pt``, for the other networks ``refiner.pt``, ``discriminator.pt`` or ``task.pt``, and
+        ``calibration.json`` if there are weights.
     """
     folder = Path(folder)
-    written = []
+    written: list[Path] = []
+    if rank() != 0:
+        return written
     for name, learner in trainer.learners.items():
         # A plain dictionary, contiguous and on the CPU, whatever the training's layout and device were.
         state = {key: value.detach().cpu().contiguous() for key, value in learner.trained.state_dict().items()}
-        path = folder / model_file(name)
+        path = folder / ("model.pt" if name == main else f"{name}.pt")
         with replace_atomically(path) as partial:
             torch.save(state, partial)
         written.append(path)

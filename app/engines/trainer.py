@@ -14,11 +14,12 @@ from monai.utils.enums import CommonKeys
 from torch.utils.data import DataLoader
 
 from ..data.keys import PatchKeys as Keys
+from ..handlers.events import TrainingEvents
 from ..losses import weighted_mean
 from ..networks import from_uint8, to_uint8
 from .distributed import rank, share_parameters
 from .history import HistoryBuffer
-from .keys import NETWORKS, Networks, TrainingEvents
+from .keys import NETWORKS, Networks
 from .learner import Learner, frozen
 from .sampler import ScheduleSampler
 from .weighting import ImportanceWeighting
@@ -201,7 +202,7 @@ class SynthesisTrainer(Trainer):
                 loss = compute(learner, batch)
                 self._check(name, loss)
                 (loss / len(batches)).backward()
-                total += float(loss) / len(batches)
+                total += float(loss.detach()) / len(batches)
         rate, norm = learner.learning_rate, learner.step()
         self._check(name, torch.tensor(norm), "gradient")
         self.state.output[f"{name}_loss"] = torch.tensor(total)
@@ -209,7 +210,7 @@ class SynthesisTrainer(Trainer):
 
     def _check(self, name: str, value: torch.Tensor, what: str = "loss") -> None:
         finite = bool(torch.isfinite(value))
-        if not finite or (what == "loss" and abs(float(value)) > self.largest_loss):
+        if not finite or (what == "loss" and abs(float(value.detach())) > self.largest_loss):
             raise TrainingDiverged(
                 f"the {what} of the {name} is {float(value):g} at iteration {self.state.iteration}: the training "
                 "diverged; the last checkpoint is from before. Try a smaller learning rate or max_norm"
@@ -226,7 +227,7 @@ class SynthesisTrainer(Trainer):
                 target = batch[Keys.TARGET].to(self.state.device).float()
                 task_loss = task.loss(task.network(refined), target).mean()
             parts = learner.loss(refined, initial, logits, task_loss)
-        self.state.scalars |= {f"refiner/{key}": float(part) for key, part in parts.items() if key != "loss"}
+        self.state.scalars |= {f"refiner/{key}": float(part.detach()) for key, part in parts.items() if key != "loss"}
         return parts["loss"]
 
     def _discriminator_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
@@ -244,7 +245,7 @@ class SynthesisTrainer(Trainer):
             parts = logits.split([len(part) for part in patches])
             loss = learner.loss(*parts)
         margin = parts[0].mean() - parts[1].mean()
-        self.state.scalars |= {"discriminator/margin": float(margin)}
+        self.state.scalars |= {"discriminator/margin": float(margin.detach())}
         return loss
 
     def _task_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:

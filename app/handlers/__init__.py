@@ -1,5 +1,19 @@
 """Handlers of engines: what a training does besides training."""
 
+from .diagnostics import Diagnostics
+from .events import TrainingEvents
+from .held_out import Assessment, HeldOutPatches, assess, otsu_agreement
 from .mlflow import MetricsRun, MLflowLogger
+from .progress import TrainingProgress
 
-__all__ = ["MLflowLogger", "MetricsRun"]
+__all__ = [
+    "Assessment",
+    "Diagnostics",
+    "HeldOutPatches",
+    "MLflowLogger",
+    "MetricsRun",
+    "TrainingEvents",
+    "TrainingProgress",
+    "assess",
+    "otsu_agreement",
+]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ignite.engine import Engine, Events, EventsList
 
 from ..atomic import write_atomically
+from .events import TrainingEvents
 from .held_out import Assessment, HeldOutPatches, assess
 from .pictures import weight_grid, weight_histogram
 
@@ -17,6 +18,13 @@ __all__ = ["Diagnostics"]
 
 # Discriminator's AUROC from which it has won: nothing that the refiner does goes unnoticed.
 _WON = 0.995
+
+
+class PictureRun(Protocol):
+    """What is needed of a tracked run."""
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file."""
 
 
 class Diagnostics:
@@ -39,6 +47,7 @@ class Diagnostics:
         every: iterations between two looks.
         mpp: scale of the patches, µm per pixel.
         least_sample_size: effective sample size, as a share, under which the weights count as collapsed.
+        run: where the pictures are kept as well; None keeps them in ``folder`` alone.
 
     Attributes:
         warnings: what was reported, in sentences.
@@ -51,19 +60,19 @@ class Diagnostics:
         every: int = 250,
         mpp: float = 0.25,
         least_sample_size: float = 0.1,
+        run: PictureRun | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         self.patches, self.folder, self.every, self.mpp = patches, None if folder is None else Path(folder), every, mpp
-        self.least_sample_size = least_sample_size
+        self.least_sample_size, self.run = least_sample_size, run
         self.warnings: list[str] = []
-        self._pending: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
         """Look before each phase, every so many iterations, and at the end."""
         moments = EventsList() | Events.ITERATION_COMPLETED(event_filter=self._due)
         engine.add_event_handler(moments, self.look)
-        engine.add_event_handler("phase_started", self.calibrate)
+        engine.add_event_handler(TrainingEvents.PHASE_STARTED, self.calibrate)
 
     def _due(self, engine: Any, iteration: int) -> bool:
         return iteration % self.every == 0 or iteration == engine.state.epoch_length
@@ -86,9 +95,13 @@ class Diagnostics:
             return
         stem = self.folder / f"{engine.state.iteration:06d}"
         weights = None if engine.weighting is None else engine.weighting(found.synthetic_logits).numpy()
-        write_atomically(Path(f"{stem}_grid.png"), weight_grid(self.patches.examples, found.refined, weights))
+        pictures = {f"{stem}_grid.png": weight_grid(self.patches.examples, found.refined, weights)}
         if weights is not None:
-            write_atomically(Path(f"{stem}_weights.png"), weight_histogram(weights, found))
+            pictures[f"{stem}_weights.png"] = weight_histogram(weights, found)
+        for name, picture in pictures.items():
+            write_atomically(Path(name), picture)
+            if self.run is not None:
+                self.run.log_artifact(Path(name), "diagnostics")
         line = {"iteration": engine.state.iteration, **numbers, "warnings": self.warnings}
         write_atomically(Path(f"{stem}.json"), (json.dumps(line, indent=2) + "\n").encode())
 

@@ -8,6 +8,8 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from .events import TrainingEvents
+
 __all__ = ["TrainingProgress"]
 
 
@@ -22,7 +24,7 @@ class TrainingProgress:
         """Show the bar from the start to the end of a run, however it ends."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
-        engine.add_event_handler("ended", self._stop)
+        engine.add_event_handler(TrainingEvents.ENDED, self._stop)
 
     def _start(self, engine: Any) -> None:
         console = Console(stderr=True)

@@ -21,7 +21,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or holds more than tensors and plain values.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:

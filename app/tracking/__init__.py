@@ -3,6 +3,7 @@
 from .flatten import flatten_config
 from .run import RunDescription, TrackedRun, open_run, record_tags
 from .store import TrackingStore, open_store, tracking_uri
+from .training import track_training
 
 __all__ = [
     "RunDescription",
@@ -12,5 +13,6 @@ __all__ = [
     "open_run",
     "open_store",
     "record_tags",
+    "track_training",
     "tracking_uri",
 ]

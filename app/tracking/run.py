@@ -10,6 +10,8 @@ import json
 import logging
 import math
 import os
+import shlex
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +39,7 @@ _CONFIG, _MODEL, _TRACEBACK = "config", "bundle", "error.txt"
 _FLUSH_SECONDS = 5.0
 # How long a store that failed is left alone: the training goes on meanwhile.
 _PAUSE_SECONDS = 60.0
+_STOP_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +164,14 @@ class TrackedRun:
         self._flushed = time.monotonic()
         self._resting_until = -math.inf
 
+    @property
+    def place(self) -> str:
+        """Where to look at it: its page on the server, or the command that shows the database."""
+        if self.store.uri.startswith("http"):
+            return f"{self.store.label.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        uri = self.store.uri if self.store.own else self.store.label
+        return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1"
+
     def __enter__(self) -> TrackedRun:
         return self
 
@@ -245,17 +256,24 @@ class TrackedRun:
         self._resting_until = -math.inf
         if self._open:
             self._open = False
-            with quiet():
-                self._monitor.finish()
+            self._stop_monitor()
             self.flush()
             self._resting_until = -math.inf
             self._write(lambda: self._terminate(status, tags), f"the run is not marked {status}")
         else:
             self.flush()
 
+    def _stop_monitor(self) -> None:
+        # Its thread may be waiting for a server that is down, for minutes; the end of the program will stop it then.
+        stop = threading.Thread(target=self._monitor.finish, daemon=True)
+        with quiet():
+            stop.start()
+            stop.join(_STOP_SECONDS)
+
     def _terminate(self, status: str, tags: Mapping[str, str]) -> None:
         _log_texts(self.store, self.run_id, {}, tags)
-        self.store.client.set_terminated(self.run_id, status)
+        with quiet():
+            self.store.client.set_terminated(self.run_id, status)
 
     def _log_copy(self, path: Path, log: Callable[[str, str, str | None], None], folder: str) -> None:
         path.stat()

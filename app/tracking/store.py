@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
@@ -9,7 +10,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -157,12 +158,14 @@ def check_server(uri: str, where: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow's remarks on its own doings off the terminal; its warnings pass."""
+    """Keep MLflow's remarks on its own doings off the terminal and out of our output; its warnings pass."""
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        # It prints links to a run that ends, for people in notebooks.
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)
 

@@ -9,7 +9,7 @@ from torch import nn
 def _repeatable():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.manual_seed(102)
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
 

@@ -2,8 +2,10 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import mlflow
@@ -11,7 +13,7 @@ import pytest
 
 from nucleosynth.errors import InputError
 from nucleosynth.record import run_record
-from nucleosynth.tracking import RunDescription, open_run, record_tags
+from nucleosynth.tracking import RunDescription, TrackedRun, open_run, record_tags
 from nucleosynth.tracking import run as run_module
 
 
@@ -257,6 +259,27 @@ def test_a_training_outlives_its_store(output, description, client, monkeypatch,
         assert history(client(output), run, "loss") == [], "it waits a minute before it tries again"
     assert history(client(output), run, "loss") == [(1, 1.0), (2, 2.0)]
     assert client(output).get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_it_says_where_to_look(new_output, description):
+    with open_run(new_output("my output"), description) as run:
+        command = shlex.split(run.place)
+    assert command == ["mlflow", "ui", "--backend-store-uri", run.store.uri, "--host", "127.0.0.1"]
+    server = replace(run.store, uri="https://ada:secret@host/", label="https://ada@host/", own=False)
+    assert TrackedRun(server, "b7", "1", None).place == "https://ada@host/#/experiments/1/runs/b7"
+
+
+def test_a_monitor_that_hangs_does_not_hold_up_the_end(output, description, client, monkeypatch):
+    run = open_run(output, description)
+    stop, released = run._monitor.finish, threading.Event()
+    monkeypatch.setattr(run._monitor, "finish", lambda: released.wait(60))
+    monkeypatch.setattr(run_module, "_STOP_SECONDS", 0.1)
+    start = time.monotonic()
+    run.finish()
+    assert time.monotonic() - start < 5
+    assert client(output).get_run(run.run_id).info.status == "FINISHED"
+    released.set()
+    stop()
 
 
 def test_the_tags_of_a_record(tmp_path):

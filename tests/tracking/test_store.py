@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer_is_reported(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
         monkeypatch.setattr("nucleosynth.tracking.store._TIMEOUT_SECONDS", 0.2)
-        with pytest.raises(InputError, match="cannot be reached .*timed out"):
+        with pytest.raises(InputError, match=r"cannot be reached .*timed out"):
             open_store(tmp_path)
 
 
@@ -117,14 +117,14 @@ def test_a_server_that_is_not_able_to_serve_is_reported(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, args=(listener,), daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        with pytest.raises(InputError, match="cannot be reached .*503"):
+        with pytest.raises(InputError, match=r"cannot be reached .*503"):
             open_store(tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////nowhere/at/all/mlflow.db", "nonsense://host", "nonsense+driver://"])
 def test_an_address_that_mlflow_cannot_use_is_reported(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI=.*: MLflow cannot use this as its tracking store"):
+    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI=.*: MLflow cannot use this as its tracking store"):
         open_store(tmp_path)
 
 
