@@ -32,6 +32,8 @@ _CLAIM = "unfinished.json"
 _PACKAGES = (
     "monai",
     "torch",
+    "pytorch-ignite",
+    "mlflow",
     "numpy",
     "scipy",
     "scikit-image",

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import yaml
 
+from nucleosynth.bundles import bundle_path
+
 from ..atomic import replace_atomically, write_atomically
-from ..bundles import bundle_path
 from ..data.refinement import CALIBRATION
 from .distributed import rank
 from .keys import Networks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -43,8 +44,9 @@ class SynthesisTrainer(Trainer):
     """Train refiner, discriminator and task network together, on a schedule of phases.
 
     One iteration is one round of the phase it belongs to: so many steps of each network, each step on examples of its
-    own. The whole schedule is one epoch. ``engine.state.output`` holds the last ``loss`` of each network and, under
-    ``loss``, their sum; ``engine.state.scalars`` the same and more as plain numbers, for handlers that log.
+    own. The whole schedule is one epoch. ``engine.state.output`` holds the last loss of each network (``task_loss``),
+    their sum as ``loss``, and after a step of the task network its last ``image``, ``label`` (the targets) and ``pred``
+    (the logits). ``engine.state.scalars`` holds losses and more as plain numbers, for handlers that log.
 
     Every part can be left out: without a refiner the initial patches are used as they are, without a discriminator or
     a weighting all weights are 1, without a task network only the synthesis is trained.
@@ -209,10 +211,10 @@ class SynthesisTrainer(Trainer):
         self.state.scalars |= {f"loss/{name}": total, f"gradient_norm/{name}": norm, f"learning_rate/{name}": rate}
 
     def _check(self, name: str, value: torch.Tensor, what: str = "loss") -> None:
-        finite = bool(torch.isfinite(value))
-        if not finite or (what == "loss" and abs(float(value.detach())) > self.largest_loss):
+        number = float(value.detach())
+        if not math.isfinite(number) or (what == "loss" and abs(number) > self.largest_loss):
             raise TrainingDiverged(
-                f"the {what} of the {name} is {float(value):g} at iteration {self.state.iteration}: the training "
+                f"the {what} of the {name} is {number:g} at iteration {self.state.iteration}: the training "
                 "diverged; the last checkpoint is from before. Try a smaller learning rate or max_norm"
             )
 
@@ -259,7 +261,13 @@ class SynthesisTrainer(Trainer):
         if self.augment is not None:
             images = self.augment(images, self._generator)
         with self.autocast():
-            losses = learner.loss(learner.network(images), targets)
+            logits = learner.network(images)
+            losses = learner.loss(logits, targets)
+        self.state.output |= {
+            CommonKeys.IMAGE: images.detach(),
+            CommonKeys.LABEL: targets,
+            CommonKeys.PRED: logits.detach().float(),
+        }
         return weighted_mean(losses, weights)
 
     def _weights(self, examples: Batch) -> torch.Tensor:

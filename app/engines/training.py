@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from nucleosynth.bundles import bundle_path
+
 from ..atomic import write_atomically
-from ..bundles import bundle_path
 from ..data.images import IMAGE_SUFFIXES, find_files
 from ..data.refinement import CALIBRATION
 from ..errors import InputError
@@ -111,7 +112,7 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
     workflow = _run(output / _CONFIG)
     trainer, run = workflow.parser.get_parsed_content("train#trainer"), workflow.parser.get_parsed_content("mlflow_run")
     try:
-        report = _export(output, configuration, trainer, workflow, run.store.label)
+        report = _export(output, configuration, trainer, workflow, run.place)
         for folder in filter(None, (report.segmentation, report.synthesis)):
             run.log_model_files(folder)
         run.log_metrics(report.metrics, trainer.state.iteration)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-__all__ = ["SLOPE", "ResidualBlock", "check_images", "convolution", "initialise", "leaky_relu"]
+__all__ = ["SLOPE", "ResidualBlock", "check_images", "convolution", "initialise", "leaky_relu", "with_detail"]
 
 SLOPE = 0.2
 """Slope of the leaky rectifier for negative values, in all networks."""
@@ -39,6 +40,23 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.second(self.first(features))
+
+
+def with_detail(images: Tensor) -> Tensor:
+    """Put an image's fine detail beside it: four times what deviates from the mean of 5x5 pixels around.
+
+    What gives a synthetic patch away is mostly grain and sharpness, of a small fraction of the range that colours span.
+    A network without normalisation finds it in hundreds of steps rather than thousands if it is as large as they are.
+
+    Args:
+        images: shape (B, 3, H, W).
+
+    Returns:
+        shape (B, 6, H, W): the images, and their detail.
+    """
+    # A mean that leaves out what lies beyond the border, so that there is no edge.
+    mean = functional.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    return torch.cat([images, 4 * (images - mean)], dim=1)
 
 
 def initialise(network: nn.Module) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import check_images, convolution, initialise
+from .blocks import check_images, convolution, initialise, with_detail
 from .reference import ReferenceEncoder, concatenate, reference_or_self
 
 __all__ = ["Discriminator"]
@@ -25,8 +25,9 @@ class Discriminator(nn.Module):
     The branches share no weights. Six convolutions with their rectifiers come after they meet, so that the patch is
     *compared* with the reference: a reference that only added to the logit could not tell a mismatched pair. Only the
     counts are published; the split is ours. The last convolutions of widths[1], [2] and [3] have stride 2. Without a
-    reference 11 convolutions and 1 pooling are left. A logit of the map sees 102 x 102 pixels (25.5 µm at 0.25 µm per
-    pixel), some nuclei and what lies between, every 16 pixels.
+    reference 11 convolutions and 1 pooling are left. Both branches see images with their fine detail beside them
+    (`with_detail`). A logit of the map sees 106 x 106 pixels (26.5 µm at 0.25 µm per pixel), some nuclei and what lies
+    between, every 16 pixels.
 
     The result is the mean of the map: one logit a patch. Trained with cross-entropy on that mean, it estimates the log
     of the density ratio of whole real and synthetic patches, which is what the importance weight needs (Eq. 5). The
@@ -51,13 +52,13 @@ class Discriminator(nn.Module):
             raise ValueError(f"widths must be five positive numbers, got {widths}")
         first, second, third, fourth, fifth = widths
         self.patch = nn.Sequential(
-            convolution(3, first),
+            convolution(6, first),
             convolution(first, first),
-            nn.AvgPool2d(2),
+            nn.MaxPool2d(2),
             convolution(first, second),
             convolution(second, second, stride=2),
         )
-        self.encoder = ReferenceEncoder((first, second, third, fourth)) if reference else None
+        self.encoder = ReferenceEncoder((first, second, third, fourth), in_channels=6) if reference else None
         self.comparison = nn.Sequential(
             convolution(second + fourth if reference else second, third),
             convolution(third, third),
@@ -88,7 +89,8 @@ class Discriminator(nn.Module):
     def patch_logits(self, image: Tensor, reference: Tensor | None = None) -> Tensor:
         """The map whose mean `forward` returns, shape (B, 1, H / 16, W / 16); it shows where a patch looks wrong."""
         check_images("image", image)
-        features = self.patch(image)
+        features = self.patch(with_detail(image))
         if self.encoder is not None:
-            features = concatenate(features, self.encoder(reference_or_self(image, reference)))
+            vector = self.encoder(with_detail(reference_or_self(image, reference)))
+            features = concatenate(features, vector)
         return self.comparison(features)

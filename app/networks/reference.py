@@ -20,17 +20,18 @@ class ReferenceEncoder(nn.Module):
 
     Args:
         widths: channels of the four convolutions; the last one is the length of the vector.
+        in_channels: channels of what it looks at.
 
     Example:
         >>> ReferenceEncoder((8, 8, 16, 16))(torch.zeros(2, 3, 64, 96)).shape
         torch.Size([2, 16])
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], in_channels: int = 3) -> None:
         super().__init__()
         first, second, third, fourth = widths
         self.layers = nn.Sequential(
-            convolution(3, first, stride=2),
+            convolution(in_channels, first, stride=2),
             convolution(first, second, stride=2),
             nn.AvgPool2d(2),
             convolution(second, third),
@@ -40,7 +41,7 @@ class ReferenceEncoder(nn.Module):
         )
 
     def forward(self, reference: Tensor) -> Tensor:
-        """Shape (B, 3, H, W), values in [-1, 1], to shape (B, widths[3])."""
+        """Shape (B, in_channels, H, W) to shape (B, widths[3])."""
         return self.layers(reference)
 
 

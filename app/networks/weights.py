@@ -24,7 +24,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: damaged, or not a file of plain tensors; it was not loaded") from error
 
 
