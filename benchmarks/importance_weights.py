@@ -37,7 +37,7 @@ from nucleosynth.losses import (
 SIDE = 8
 HELD_OUT = 20_000
 CLIP = (0.2, 2)  # of the authors' code
-AdversarialLoss = Callable[[Tensor, Tensor], Tensor]
+LOSS = DiscriminatorLoss()
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,9 @@ def pooled_cross_entropy(real: Tensor, synthetic: Tensor) -> Tensor:
 
 
 def train_discriminator(
-    problem: Problem, loss: AdversarialLoss | None = None, real: int = 512, synthetic: int = 512
+    problem: Problem, loss: Callable[[Tensor, Tensor], Tensor] = LOSS, real: int = 512, synthetic: int = 512
 ) -> nn.Module:
     """A discriminator trained on batches of so many new points each."""
-    loss = DiscriminatorLoss() if loss is None else loss
     network = problem.network()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, problem.steps)
@@ -160,7 +159,7 @@ def overfitted_discriminator(problem: Problem, n: int) -> nn.Module:
     for _ in range(problem.steps):
         optimizer.zero_grad()
         some = torch.randint(n, (2, 128))
-        DiscriminatorLoss()(network(real[some[0]]), network(synthetic[some[1]])).backward()
+        LOSS(network(real[some[0]]), network(synthetic[some[1]])).backward()
         optimizer.step()
     return network.eval().requires_grad_(False)
 
@@ -188,16 +187,14 @@ def measure(problem: Problem, network: nn.Module) -> dict[str, float]:
 
 
 def by_eights(problem: Problem, network: nn.Module) -> dict[str, float]:
-    """Mean over many batches of 8 of the weighted loss, each normalised by itself, or all by the mean of a large set."""
+    """Mean of the weighted loss over batches of 8, normalised each by itself, or all by the mean of a large set."""
     log_mean = log_mean_weight(network(problem.g.sample((HELD_OUT,))))
     points = problem.g.sample((HELD_OUT,))
-    logits, losses = network(points).split(8), problem.loss(points).split(8)
+    batches = list(zip(network(points).split(8), problem.loss(points).split(8), strict=True))
 
     def mean(log_mean: float | None) -> float:
-        batches = [
-            weighted_mean(f, importance_weights(z, log_mean=log_mean)) for f, z in zip(losses, logits, strict=True)
-        ]
-        return torch.stack(batches).mean().item()
+        means = [weighted_mean(losses, importance_weights(logits, log_mean=log_mean)) for logits, losses in batches]
+        return torch.stack(means).mean().item()
 
     return {"by 8, own mean": mean(None), "by 8, log_mean": mean(log_mean)}
 
@@ -218,7 +215,7 @@ def calibrate(problem: Problem, network: Callable[[Tensor], Tensor]) -> list[dic
 def unequal_numbers(problem: Problem, c: int) -> dict[str, float]:
     """Unnormalised weighted risk from c synthetic points for each real one: of Eq. 5, and with c left out."""
     pooled = train_discriminator(problem, pooled_cross_entropy, real=128, synthetic=128 * c)
-    apart = train_discriminator(problem, DiscriminatorLoss(), real=128, synthetic=128 * c)
+    apart = train_discriminator(problem, real=128, synthetic=128 * c)
     points = problem.g.sample((HELD_OUT,))
 
     def risk(network: nn.Module, ratio: float) -> float:
@@ -359,7 +356,7 @@ def main() -> None:
         for problem in problems:
             network = train_discriminator(problem)
             measured[problem.name].append(measure(problem, network) | by_eights(problem, network))
-        exaggerated.append(calibrate(imaged, lambda points, exact=network: 3 * exact(points)))
+        exaggerated.append(calibrate(imaged, lambda points, trained=network: 3 * trained(points)))
         overfitted.append(calibrate(imaged, overfitted_discriminator(imaged, 2000)))
         unequal.append(unequal_numbers(flat, 4))
         tasks.append(train_tasks(imaged, network, seed))
@@ -380,7 +377,7 @@ def main() -> None:
     row = [f"{flat.risk:.3f}", *map(show, counts.values())]
     table("Four synthetic points for each real one: unnormalised risk", ["true risk", *counts], [row])
     rows = []
-    for name, runs in (("exact, times 3", exaggerated), ("2000 images by heart", overfitted)):
+    for name, runs in (("trained, logits times 3", exaggerated), ("2000 images by heart", overfitted)):
         for step, label in enumerate(("as it is", "calibrated")):
             r = gather([run[step] for run in runs])
             found = show(r["temperature"], 2) if step else "1"

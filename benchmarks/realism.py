@@ -105,8 +105,27 @@ def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack([i[:400, :400] for i in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """Held-out scores of a classifier, the higher the more real, with the truth (1 real) beside them."""
+
+    patch_score: np.ndarray
+    patch_truth: np.ndarray
+    crop_score: np.ndarray
+    crop_truth: np.ndarray
+
+
 def separability(real: Patches, synthetic: Patches, seed: int) -> tuple[float, float]:
-    """Held-out AUROC of a classifier of real and synthetic, by patch and by crop.
+    """Held-out AUROC of a classifier of real and synthetic, by patch and by crop."""
+    found = classify(real, synthetic, seed)
+    return (
+        float(roc_auc_score(found.patch_truth, found.patch_score)),
+        float(roc_auc_score(found.crop_truth, found.crop_score)),
+    )
+
+
+def classify(real: Patches, synthetic: Patches, seed: int) -> Verdicts:
+    """Train classifiers of real and synthetic, and let each judge the fold that it was not trained on.
 
     A tile and the patches made from it are held out together, so that the classifier cannot know a tile.
     """
@@ -142,10 +161,7 @@ def separability(real: Patches, synthetic: Patches, seed: int) -> tuple[float, f
                 patch_score[i] = logits.mean()
                 crop_score.append(logits)
                 crop_truth.append(np.full(len(logits), float(y[i])))
-    return (
-        float(roc_auc_score(y.numpy(), patch_score)),
-        float(roc_auc_score(np.concatenate(crop_truth), np.concatenate(crop_score))),
-    )
+    return Verdicts(patch_score, y.numpy(), np.concatenate(crop_score), np.concatenate(crop_truth))
 
 
 @dataclass(frozen=True)

@@ -143,13 +143,17 @@ class SynthesisTrainer(Trainer):
     def refine(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Refined patches, without gradient: uint8 in, uint8 out, shape (B, 3, H, W), on the trainer's device.
 
+        By the averaged refiner, if there is one: a refiner that swings around what it should do leaves its own traces.
         Rounding to 8 bits is what real patches went through too; a discriminator could tell by it.
         """
         learner = self.learners.get(Networks.REFINER)
         if learner is None:
             return image.to(self.state.device)
-        with torch.no_grad(), frozen(learner), self.autocast():
-            return to_uint8(learner.network(self._floats(image), self._floats(reference)))
+        return self._refine(learner.trained, image, reference)
+
+    def _refine(self, network: torch.nn.Module, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), self.autocast():
+            return to_uint8(network(self._floats(image), self._floats(reference)))
 
     def discriminate(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Logits, shape (B,), float32, without gradient, of uint8 patches and references."""
@@ -233,7 +237,8 @@ class SynthesisTrainer(Trainer):
         return parts["loss"]
 
     def _discriminator_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
-        examples = self._examples(batch)
+        # What it has to tell from real patches is the refiner as it moves, not its average.
+        examples = self._examples(batch, averaged=False)
         real, beside = self._floats(batch[Keys.REAL]), self._floats(batch[Keys.REAL_REFERENCE])
         patches = [real, self._floats(examples[Keys.IMAGE])]
         references = [beside, self._floats(examples[Keys.REFERENCE])]
@@ -277,14 +282,16 @@ class SynthesisTrainer(Trainer):
         self.state.scalars |= {"weights/mean": float(weights.mean()), "weights/largest": float(weights.max())}
         return weights
 
-    def _examples(self, batch: Batch) -> Batch:
+    def _examples(self, batch: Batch, averaged: bool = True) -> Batch:
         """A batch of refined examples, uint8: half of them fresh, half from history, once there is enough of it."""
         count = len(batch[Keys.IMAGE])
         past = count // 2 if self.history is not None and len(self.history) >= count else 0
         fresh = {key: batch[key][: count - past] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
         if Networks.REFINER not in self.learners:
             return {key: batch[key] for key in fresh}
-        fresh[Keys.IMAGE] = self.refine(fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
+        refiner = self.learners[Networks.REFINER]
+        network = refiner.trained if averaged else refiner.network
+        fresh[Keys.IMAGE] = self._refine(network, fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
         examples = fresh
         if past and self.history is not None:
             old = self.history.sample(past, self._generator)

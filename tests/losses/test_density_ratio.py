@@ -128,9 +128,7 @@ def test_unequal_numbers_need_the_ratio_unless_the_loss_has_evened_them_out(stud
 def test_the_temperature_repairs_exaggerated_logits(study, problems, discriminators):
     problem = problems["images"]
     torch.manual_seed(0)
-    runs = [
-        study.calibrate(problem, lambda points, exact=exact: 3 * exact(points)) for exact in discriminators("images")
-    ]
+    runs = [study.calibrate(problem, lambda points, d=d: 3 * d(points)) for d in discriminators("images")]
     before, after = (study.gather([run[step] for run in runs]) for step in (0, 1))
     assert after["temperature"] == pytest.approx([3] * SEEDS, rel=0.15)
     mean, half = study.interval(before["weighted"], level=0.99)

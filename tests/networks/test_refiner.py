@@ -33,7 +33,7 @@ def test_number_of_parameters(make, parameters):
 
 @pytest.mark.parametrize(
     ("make", "seen"),
-    [(lambda: Refiner(4), 33), (lambda: ResidualRefiner(4), 42), (lambda: ResidualRefiner(4, blocks=2), 26)],
+    [(lambda: Refiner(4), 33), (lambda: ResidualRefiner(4), 44), (lambda: ResidualRefiner(4, blocks=2), 28)],
 )
 def test_receptive_field(extent, images, make, seen):
     network, reference = make().double(), images(1).double()
@@ -142,3 +142,19 @@ def test_settings_out_of_range_are_refused(make):
 def test_no_blocks_are_refused():
     with pytest.raises(ValueError, match="blocks must be at least 1, got 0"):
         ResidualRefiner(blocks=0)
+
+
+def test_the_light_refiner_leaves_no_lattice(images):
+    """Whatever its last layer does: the change has nothing that repeats every other pixel."""
+    network = ResidualRefiner(4, blocks=1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        network.last.weight.normal_(0, 0.01)
+        network.last.bias.normal_(0, 0.3)
+        image = images(1, 64, 64) * 0.2
+        change = network(image) - image
+    inner = change[0, :, 2:-2, 2:-2]
+    signs = torch.ones_like(inner[0])
+    signs[:, 1::2] *= -1
+    for lattice in (signs, signs.T, signs * signs.T):
+        assert (inner * lattice).mean().abs() < 1e-3 * inner.abs().mean()
