@@ -7,8 +7,8 @@
 Both sets show the same nuclei, since the seed is the same. Fresh classifiers, which share nothing with the
 discriminator, learn to tell real from initial and real from refined patches (``benchmarks/realism.py``); the lower
 their AUROC on tiles that they do not know, the more real the patches. The paper asked a pathologist which patches look
-real (Fig. 7a); here the classifiers of the refined patches are asked: the half that they take for more real should weigh
-more.
+real (Fig. 7a); here the classifiers of the refined patches are asked: the half that they take for more real should
+weigh more.
 """
 
 from __future__ import annotations

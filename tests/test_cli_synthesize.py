@@ -1,5 +1,6 @@
 """``nucleosynth synthesize`` as its users meet it: one line on what is wrong, exit code 2, nothing half-written."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,11 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nucleosynth.cli import main
 from nucleosynth.data.images import write_png
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
+from nucleosynth.engines import export_bundle
+from nucleosynth.networks import Discriminator, ResidualRefiner
 from nucleosynth.transforms.synthesis import SynthesisSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -125,3 +129,93 @@ def test_the_tiles_of_the_tiles_command_are_taken_with_their_types(tiles, tmp_pa
     assert main(["tiles", str(tiles), "-o", str(sampled), "--mpp", "0.25", "--type-by", "image", "--size", "192"]) == 0
     assert main(["synthesize", str(sampled), "-o", str(tmp_path / "out"), "-n", "2", "--size", "128"]) == 0
     assert "from 2 tiles (2 tissue types)" in capsys.readouterr().out
+
+
+def test_help_says_what_a_refiner_adds():
+    result = subprocess.run(
+        [sys.executable, "-m", "nucleosynth", "synthesize", "--help"], capture_output=True, text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert "--refiner" in result.stdout
+    assert "weights.csv" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A bundle as a training leaves it, with networks that have learnt nothing."""
+    definitions = {
+        "network_def": {"_target_": "nucleosynth.networks.ResidualRefiner", "width": 4, "blocks": 1},
+        "discriminator_def": {"_target_": "nucleosynth.networks.Discriminator", "widths": [4, 4, 4, 4, 4]},
+    }
+    folder = tmp_path_factory.mktemp("trained")
+    torch.save(ResidualRefiner(width=4, blocks=1).state_dict(), folder / "model.pt")
+    torch.save(Discriminator(widths=(4, 4, 4, 4, 4)).state_dict(), folder / "discriminator.pt")
+    (folder / "calibration.json").write_text(json.dumps({"temperature": 1.0, "log_mean": 0.0, "clip": [0.1, 4.0]}))
+    files = {name: folder / name for name in ("model.pt", "discriminator.pt", "calibration.json")}
+    return export_bundle("nuclei_synthesis", folder / "nuclei_synthesis", definitions, files)
+
+
+@pytest.fixture
+def bundle(trained, tmp_path):
+    """A copy of it, to be damaged."""
+    return shutil.copytree(trained, tmp_path / "run" / "nuclei_synthesis")
+
+
+@pytest.mark.parametrize("inner", ["", "nuclei_synthesis"])
+def test_a_refiner_adds_weights(tiles, tmp_path, capsys, bundle, inner):
+    """The output of a training serves as well as the bundle in it."""
+    output = tmp_path / "out"
+    arguments = ["synthesize", str(tiles), "-o", str(output), "-n", "2", "--size", "120", "--workers", "1"]
+    assert main([*arguments, "--refiner", str(bundle.parent / inner)]) == 0
+    assert capsys.readouterr().err == ""
+    header, *rows = (output / "weights.csv").read_text().splitlines()
+    assert header == "file,weight,logit"
+    assert [row.split(",")[0] for row in rows] == ["000000.png", "000001.png"]
+    assert all(0.1 <= float(row.split(",")[1]) <= 4 for row in rows)
+    assert Image.open(output / "images" / "000000.png").size == (120, 120)
+
+
+def test_a_refiner_that_is_none(tiles, tmp_path, capsys):
+    for folder, reason in ((tmp_path / "nowhere", "nowhere"), (tiles, "so it is no trained bundle")):
+        line = refused(capsys, tmp_path / "out", tiles, "-n", 1, "--size", 128, "--refiner", folder)
+        assert reason in line
+        assert str(folder) in line
+
+
+@pytest.mark.parametrize("name", ["model.pt", "discriminator.pt", "calibration.json"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "nonsense", "missing"])
+def test_a_damaged_refiner(tiles, tmp_path, capsys, bundle, name, content):
+    path = bundle / "models" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert name in refused(capsys, tmp_path / "out", tiles, "-n", 1, "--size", 128, "--refiner", bundle)
+
+
+def test_a_model_that_would_run_code_is_not_loaded(tiles, tmp_path, capsys, bundle):
+    torch.save({"network": _Trap(tmp_path / "sprung")}, bundle / "models" / "model.pt")
+    assert "model.pt" in refused(capsys, tmp_path / "out", tiles, "-n", 1, "--size", 128, "--refiner", bundle)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_model_of_another_network(tiles, tmp_path, capsys, bundle):
+    shutil.copy(bundle / "models" / "discriminator.pt", bundle / "models" / "model.pt")
+    line = refused(capsys, tmp_path / "out", tiles, "-n", 1, "--size", 128, "--refiner", bundle)
+    assert "model.pt: weights of another network" in line
+
+
+@pytest.mark.parametrize("content", [b"a: [1, 2", b"imports: []", b"network_def: {_target_: nothing.Here}"])
+def test_a_damaged_configuration_of_a_refiner(tiles, tmp_path, capsys, bundle, content):
+    (bundle / "configs" / "inference.yaml").write_bytes(content)
+    line = refused(capsys, tmp_path / "out", tiles, "-n", 1, "--size", 128, "--refiner", bundle)
+    assert "inference.yaml" in line
+
+
+class _Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")

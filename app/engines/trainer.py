@@ -64,7 +64,8 @@ class SynthesisTrainer(Trainer):
             (:class:`~nucleosynth.losses.DiscriminatorLoss`).
         task: its loss is called with logits and targets and returns one value per example
             (:class:`~nucleosynth.losses.SegmentationLoss`).
-        history: earlier refined patches; half of each batch of discriminator and task network is drawn from it.
+        history: earlier refined patches, of which discriminator and task network see as many as new ones in each step:
+            a discriminator does not forget, and a patch is used more than once. None: only new ones.
         weighting: importance weights of the task network's examples; None weighs all alike.
         augment: called with images in [-1, 1] and a generator before the task network sees them.
         bfloat16: compute forward passes in bfloat16 (automatic mixed precision), on CPU and CUDA alike.
@@ -283,19 +284,15 @@ class SynthesisTrainer(Trainer):
         return weights
 
     def _examples(self, batch: Batch, averaged: bool = True) -> Batch:
-        """A batch of refined examples, uint8: half of them fresh, half from history, once there is enough of it."""
-        count = len(batch[Keys.IMAGE])
-        past = count // 2 if self.history is not None and len(self.history) >= count else 0
-        fresh = {key: batch[key][: count - past] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
-        if Networks.REFINER not in self.learners:
-            return {key: batch[key] for key in fresh}
-        refiner = self.learners[Networks.REFINER]
-        network = refiner.trained if averaged else refiner.network
-        fresh[Keys.IMAGE] = self._refine(network, fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
-        examples = fresh
-        if past and self.history is not None:
-            old = self.history.sample(past, self._generator)
-            examples = {key: torch.cat([fresh[key], old[key]]) for key in fresh}
-        if self.history is not None:
-            self.history.push(fresh, self._generator)
-        return examples
+        """Refined examples, uint8: the batch, and as many of earlier ones from history, once it holds enough."""
+        fresh = {key: batch[key] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
+        refiner = self.learners.get(Networks.REFINER)
+        if refiner is not None:
+            network = refiner.trained if averaged else refiner.network
+            fresh[Keys.IMAGE] = self._refine(network, fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
+        if self.history is None:
+            return fresh
+        count = len(fresh[Keys.IMAGE])
+        old = self.history.sample(count, self._generator) if len(self.history) >= count else {}
+        self.history.push(fresh, self._generator)
+        return {key: torch.cat([tensor, old[key]]) if old else tensor for key, tensor in fresh.items()}

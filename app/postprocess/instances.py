@@ -23,14 +23,16 @@ class InstanceSettings:
     Attributes:
         detection_threshold: probability above which the smoothed detection map marks a nucleus.
         segmentation_threshold: probability above which a pixel belongs to a nucleus.
-        smoothing_um: standard deviation of the smoothing of both maps, in µm. Noise in the detection map splits nuclei.
+        detection_smoothing_um: standard deviation of the smoothing of the detection map, in µm; noise splits nuclei.
+        segmentation_smoothing_um: the same of the segmentation map, whose noise frays outlines.
         min_area_um2: least area of a nucleus, in µm².
         mpp: scale of the maps, µm per pixel.
     """
 
     detection_threshold: float = 0.5
     segmentation_threshold: float = 0.5
-    smoothing_um: float = 0.25
+    detection_smoothing_um: float = 0.6
+    segmentation_smoothing_um: float = 0.25
     min_area_um2: float = 6.0
     mpp: float = 0.25
 
@@ -38,7 +40,7 @@ class InstanceSettings:
         for name in ("detection_threshold", "segmentation_threshold"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}")
-        for name in ("smoothing_um", "min_area_um2"):
+        for name in ("detection_smoothing_um", "segmentation_smoothing_um", "min_area_um2"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.mpp > 0:
@@ -61,13 +63,13 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     """
     if detection.shape != segmentation.shape or detection.ndim != 2:
         raise ValueError(f"maps must have one shape (H, W), got {detection.shape} and {segmentation.shape}")
-    sigma, least = settings.smoothing_um / settings.mpp, settings.min_area_um2 / settings.mpp**2
-    cores, inside = (_smooth(each, sigma) for each in (detection, segmentation))
+    cores = _smooth(detection, settings.detection_smoothing_um / settings.mpp)
+    inside = _smooth(segmentation, settings.segmentation_smoothing_um / settings.mpp)
     # A hole is never larger than the largest nuclei; larger gaps are rings of nuclei around tissue.
     mask = fill_small_holes(inside > settings.segmentation_threshold, 100 / settings.mpp**2)
     markers = _markers(cores > settings.detection_threshold, mask)
     label = watershed(-cores, markers, mask=mask).astype(np.int32)
-    return _drop_small(label, least)
+    return _drop_small(label, settings.min_area_um2 / settings.mpp**2)
 
 
 def label_logits(logits: torch.Tensor, settings: InstanceSettings) -> torch.Tensor:
@@ -104,7 +106,7 @@ def _markers(cores: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _drop_small(label: np.ndarray, least: float) -> np.ndarray:
     """Remove instances under an area, in pixels, and number the others from 1 without gaps."""
     area = np.bincount(label.ravel())
-    keep = area >= least
+    keep = (area >= least) & (area > 0)
     keep[0] = False
     numbers = np.zeros(len(area), np.int32)
     numbers[keep] = np.arange(1, np.count_nonzero(keep) + 1)

@@ -1,5 +1,6 @@
 """The bundles that ship with the package: found, valid, runnable."""
 
+import copy
 import dataclasses
 import hashlib
 import inspect
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigComponent, ConfigParser
+import yaml
+from monai.bundle import ConfigComponent, ConfigParser, ReferenceResolver
 from PIL import Image
 
 from nucleosynth.bundles import bundle_names, bundle_path
@@ -40,19 +42,32 @@ REQUIRED = {
 REQUIRED_OF_A_TENSOR = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range"}
 
 CONFIGS = [config for name in bundle_names() for config in sorted((bundle_path(name) / "configs").glob("*.yaml"))]
+# Configurations that run by themselves. All others are overlays: of inference.yaml, or, unless said so, of train.yaml.
+MAIN = ("train", "inference", "initial_synthesis")
+OVERLAYS = [config for config in CONFIGS if config.stem not in MAIN]
+LAID_OVER_INFERENCE = ("evaluate",)
+# Values that an overlay adds, instead of changing one that is there.
+ADDED = {"evaluate": {"names", "pairs", "scored"}}
 
 
 def config_id(path):
     return f"{path.parent.parent.name}/{path.stem}"
 
 
+def whole(path):
+    """The configurations that one has to be read with: itself, after what it is laid over."""
+    if path.stem in MAIN:
+        return [path]
+    return [path.with_name("inference.yaml" if path.stem in LAID_OVER_INFERENCE else "train.yaml"), path]
+
+
 def load(name):
     return json.loads((bundle_path(name) / "configs" / "metadata.json").read_bytes())
 
 
-def parse(path, **values):
+def parse(*paths, **values):
     parser = ConfigParser()
-    parser.read_config(str(path))
+    parser.read_config([str(path) for path in paths])
     parser.update(values)
     return parser
 
@@ -93,24 +108,103 @@ def test_metadata_names_versions_that_exist(name):
     assert about["monai_version"].split(".")[:2] == metadata.version("monai").split(".")[:2]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=config_id)
-def test_every_target_of_a_config_exists_and_takes_its_arguments(config):
-    parser = parse(config)
+def check_names(parser):
+    """Whether every component exists and takes its arguments, and every reference refers to something."""
     parser.parse()
-    components = [item for item in parser.ref_resolver.items.values() if isinstance(item, ConfigComponent)]
+    items = parser.ref_resolver.items
+    components = [item for item in items.values() if isinstance(item, ConfigComponent)]
     assert components
     for component in components:
         target = component.resolve_module_name()
         target = pydoc.locate(target) if isinstance(target, str) else target
         assert callable(target), component.get_config()
         inspect.signature(target).bind_partial(**component.resolve_args())
+    for name, item in items.items():
+        references = ReferenceResolver.find_refs_in_config(config=item.get_config(), id=name)
+        assert set(references) <= set(items), name
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=config_id)
+def test_every_target_of_a_config_exists_and_takes_its_arguments(config):
+    check_names(parse(*whole(config)))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=config_id)
 def test_a_config_says_how_to_run_it(config):
     text = config.read_text(encoding="utf-8")
-    assert f"python -m monai.bundle run --config_file configs/{config.name} " in text
-    assert "run" in parse(config).get()
+    base = whole(config)[0]
+    if config == base:
+        assert f"python -m monai.bundle run --config_file configs/{config.name} " in text
+    else:
+        assert f"laid over {base.name}" in text.lower()
+    assert "run" in parse(*whole(config)).get()
+
+
+@pytest.mark.parametrize("config", OVERLAYS, ids=config_id)
+@pytest.mark.parametrize("quick", [False, True], ids=["alone", "after the preset"])
+def test_an_overlay_changes_what_is_there(config, quick):
+    """A misspelt path would add a value that nobody reads."""
+    base, overlay = whole(config)
+    below = [base, base.with_name("preset_quick.yaml")] if quick and base.stem == "train" else [base]
+    before, after = parse(*below), parse(*below, overlay)
+    for path in yaml.safe_load(overlay.read_text(encoding="utf-8")):
+        path = path.removeprefix("+")
+        known = path.removesuffix("#_disabled_")  # every component may have that
+        assert known in before or path in ADDED.get(config.stem, ()), path
+        assert path in after
+    check_names(after)
+
+
+def test_the_handler_that_the_supervised_baseline_disables_is_the_validation():
+    """It is named by its place in a list."""
+    folder = bundle_path("nuclei_segmentation") / "configs"
+    handlers = parse(folder / "train.yaml", folder / "supervised.yaml")["train"]["handlers"]
+    assert [
+        handler["_target_"] for handler in handlers if "_target_" in handler and handler.get("_disabled_") is True
+    ] == ["ValidationHandler"]
+
+
+def values(bundle, *names):
+    return parse(*(bundle_path(bundle) / "configs" / f"{name}.yaml" for name in names)).get()
+
+
+def shared_values(config, refiner):
+    """What both bundles train refiner and discriminator with; ``refiner`` is the key of the refiner's network."""
+    train = config["train"]
+    learners = {name: copy.deepcopy(train[name]) for name in ("refiner", "discriminator")}
+    for learner in learners.values():
+        learner.pop("network")  # refers to a network by its name, which differs
+        learner["optimizer"].pop("params")
+    learners["refiner"]["loss"].pop("hard")  # needs a task network
+    held_out = {**train["held_out"], "dataset": {**train["held_out"]["dataset"], "core": None}}
+    parts = ("tiles", "history", "weighting", "checkpoint", "schedule", "sampler", "dataloader")
+    return {
+        **learners,
+        **{name: {key: value for key, value in train[name].items() if key != "skip"} for name in parts},
+        "held_out": held_out,
+        "refiner_def": config[refiner],
+        **{
+            name: config[name] for name in ("discriminator_def", "synthesis", "patch_size", "batch_size", "seed", "mpp")
+        },
+        **{name: config[name] for name in ("accumulation", "num_workers", "bfloat16", "device")},
+    }
+
+
+@pytest.mark.parametrize("presets", [(), ("preset_quick",)])
+def test_both_bundles_train_the_refiner_alike(presets):
+    segmentation = shared_values(values("nuclei_segmentation", "train", *presets), "refiner_def")
+    synthesis = shared_values(values("nuclei_synthesis", "train", *presets), "network_def")
+    assert segmentation == synthesis
+
+
+def test_inference_takes_the_networks_that_the_training_leaves():
+    trained, used = (values("nuclei_segmentation", name) for name in ("train", "inference"))
+    assert used["network_def"] == trained["network_def"]
+    assert used["inferer"]["roi_size"] == [trained["patch_size"]] * 2
+    trained, used = (values("nuclei_synthesis", name) for name in ("train", "inference"))
+    for key in ("network_def", "discriminator_def"):
+        assert used[key] == trained[key]
+    assert used["size"] == trained["patch_size"]
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from nucleosynth.transforms.stain import fill_small_holes
 from nucleosynth.transforms.targets import nucleus_targets
 
 # Maps are taken as they are, and every pixel, of 0.0625 µm², is large enough to be a nucleus.
-EXACT = InstanceSettings(smoothing_um=0, min_area_um2=0.01)
+RAW = {"detection_smoothing_um": 0, "segmentation_smoothing_um": 0}
+EXACT = InstanceSettings(min_area_um2=0.01, **RAW)
 
 # Probabilities in steps of a quarter, so that the thresholds of one half are met exactly, too.
 maps = hnp.arrays(np.uint8, (2, 8, 11), elements=st.integers(0, 4), fill=st.sampled_from([0, 4])).map(
@@ -86,7 +87,7 @@ def test_a_gap_larger_than_any_nucleus_is_no_hole():
     gap = discs((32, 32), radius=16)  # some 800 pixels
     ring = discs((32, 32), radius=20) - gap
     for mpp, filled in ((0.25, True), (0.5, False)):
-        settings = InstanceSettings(smoothing_um=0, min_area_um2=0.01, mpp=mpp)
+        settings = InstanceSettings(min_area_um2=0.01, mpp=mpp, **RAW)
         label = label_nuclei(np.zeros_like(ring), ring, settings)
         assert label[gap > 0].all() == filled
         assert label[gap > 0].any() == filled
@@ -98,7 +99,7 @@ def test_small_pieces_are_dropped_by_their_area_in_um2(mpp, sides):
     segmentation = np.zeros((20, 80), np.float32)
     for column, side in zip((2, 10, 20, 35, 55), (4, 5, 6, 10, 12), strict=True):
         segmentation[4 : 4 + side, column : column + side] = 1
-    settings = InstanceSettings(smoothing_um=0, min_area_um2=6, mpp=mpp)
+    settings = InstanceSettings(min_area_um2=6, mpp=mpp, **RAW)
     label = label_nuclei(np.zeros_like(segmentation), segmentation, settings)
     assert ids(label) == list(range(1, len(sides) + 1))
     assert sorted(np.bincount(label.ravel())[1:].tolist()) == [side**2 for side in sides]
@@ -108,14 +109,14 @@ def test_a_piece_of_exactly_the_least_area_stays():
     segmentation = np.zeros((20, 20), np.float32)
     segmentation[4:8, 4:10] = 1  # 24 pixels of 0.25 µm²
     for least, kept in ((6.0, 1), (6.01, 0)):
-        settings = InstanceSettings(smoothing_um=0, min_area_um2=least, mpp=0.5)
+        settings = InstanceSettings(min_area_um2=least, mpp=0.5, **RAW)
         assert label_nuclei(segmentation, segmentation, settings).max() == kept
 
 
 def test_a_least_area_of_0_leaves_no_gap_in_the_ids():
     """A region with a core and one without."""
     segmentation = discs((16, 16), (48, 48))
-    label = label_nuclei(discs((16, 16), radius=3), segmentation, InstanceSettings(smoothing_um=0, min_area_um2=0))
+    label = label_nuclei(discs((16, 16), radius=3), segmentation, InstanceSettings(min_area_um2=0, **RAW))
     assert ids(label) == [1, 2]
 
 
@@ -124,15 +125,26 @@ def test_smoothing_keeps_a_noisy_pixel_from_splitting_a_nucleus():
     segmentation, detection = discs((32, 32), radius=14), discs((32, 32), radius=5)
     detection[32, 42] = 1
     for mpp, nuclei in ((0.25, 1), (1.0, 2)):
-        settings = InstanceSettings(smoothing_um=0.25, min_area_um2=0.01, mpp=mpp)
+        settings = InstanceSettings(detection_smoothing_um=0.25, min_area_um2=0.01, mpp=mpp)
         assert ids(label_nuclei(detection, segmentation, settings)) == list(range(1, nuclei + 1))
+
+
+def test_smoothing_of_the_segmentation_takes_lone_pixels_away():
+    """At 1 µm/px a smoothing by 0.25 µm is a quarter of a pixel, and leaves them."""
+    noisy = discs((32, 32), radius=14)
+    noisy[5, 5] = 1
+    for mpp, kept in ((0.25, False), (1.0, True)):
+        settings = InstanceSettings(segmentation_smoothing_um=0.25, min_area_um2=0.01, mpp=mpp)
+        label = label_nuclei(np.zeros_like(noisy), noisy, settings)
+        assert bool(label[5, 5]) == kept
+        assert label[32, 32]
 
 
 @pytest.mark.parametrize(("detection", "segmentation", "nuclei"), [(0.5, 0.5, 2), (0.7, 0.5, 1), (0.5, 0.85, 0)])
 def test_thresholds(detection, segmentation, nuclei):
     """Two discs that touch, of probability 0.8, with cores of probability 0.6."""
     cores, inside = 0.6 * discs((32, 23), (32, 41), radius=4), 0.8 * discs((32, 23), (32, 41))
-    settings = InstanceSettings(detection, segmentation, smoothing_um=0, min_area_um2=0.01)
+    settings = InstanceSettings(detection, segmentation, min_area_um2=0.01, **RAW)
     assert label_nuclei(cores, inside, settings).max() == nuclei
 
 
@@ -141,7 +153,7 @@ def test_a_probability_of_exactly_the_threshold_is_no_nucleus():
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
-@given(maps, st.sampled_from([EXACT, InstanceSettings(smoothing_um=0, min_area_um2=0.4), InstanceSettings()]))
+@given(maps, st.sampled_from([EXACT, InstanceSettings(min_area_um2=0.4, **RAW), InstanceSettings()]))
 def test_ids_are_consecutive_and_every_nucleus_is_in_one_piece(both, settings):
     label = label_nuclei(*both, settings)
     assert label.shape == (8, 11)
@@ -175,7 +187,7 @@ def test_maps_of_a_label_give_back_its_nuclei(mpp, least):
     for seed in (1, 2):
         labels = generate_phantom(PhantomSettings(256, 256, mpp, seed=seed, tissue_share=1.0)).labels
         detection, segmentation = nucleus_targets(labels).astype(np.float32)
-        exact = label_nuclei(detection, segmentation, InstanceSettings(smoothing_um=0, min_area_um2=0.01, mpp=mpp))
+        exact = label_nuclei(detection, segmentation, InstanceSettings(min_area_um2=0.01, mpp=mpp, **RAW))
         assert score_instances(labels, exact).pq >= least
         assert score_instances(labels, label_nuclei(detection, segmentation, InstanceSettings(mpp=mpp))).pq > 0.9
 
@@ -235,7 +247,8 @@ def test_logits_of_a_network_in_training_with_more_channels_and_metadata():
         ({"detection_threshold": 0}, r"detection_threshold must lie in \(0, 1\), got 0"),
         ({"detection_threshold": 1.0}, r"detection_threshold must lie in \(0, 1\), got 1.0"),
         ({"segmentation_threshold": 1.5}, r"segmentation_threshold must lie in \(0, 1\), got 1.5"),
-        ({"smoothing_um": -0.1}, "smoothing_um must not be negative, got -0.1"),
+        ({"detection_smoothing_um": -0.1}, "detection_smoothing_um must not be negative, got -0.1"),
+        ({"segmentation_smoothing_um": -1}, "segmentation_smoothing_um must not be negative, got -1"),
         ({"min_area_um2": -1}, "min_area_um2 must not be negative, got -1"),
         ({"mpp": 0}, "mpp must be positive, got 0"),
         ({"mpp": float("nan")}, "mpp must be positive, got nan"),
