@@ -81,7 +81,7 @@ class LabelledPatches(Dataset):
         shape = (self.size, self.size)
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         scaled = cv2.resize(take_crop(image, crop), shape, interpolation=method)
-        ids = cv2.resize(take_crop(label, crop), shape, interpolation=cv2.INTER_NEAREST)
+        ids = cv2.resize(take_crop(label, crop), shape, interpolation=cv2.INTER_NEAREST_EXACT)
         return {
             str(Keys.IMAGE): torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1))),
             str(Keys.TARGET): torch.from_numpy(nucleus_targets(ids, self.core)),

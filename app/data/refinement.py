@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,11 @@ def load_refinement(bundle: Path) -> Refinement:
     discriminator = load_weights(build_network(config, "discriminator_def"), discriminator_file)
     try:
         values = json.loads(calibration.read_bytes())
-        low, high = values["clip"]
-        return Refinement(refiner, discriminator, float(values["temperature"]), float(values["log_mean"]), (low, high))
+        low, high = map(float, values["clip"])
+        temperature, log_mean = float(values["temperature"]), float(values["log_mean"])
+        if not (0 <= low <= 1 <= high < math.inf and 0 < temperature < math.inf and math.isfinite(log_mean)):
+            raise ValueError("out of range")
+        return Refinement(refiner, discriminator, temperature, log_mean, (low, high))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{calibration}: missing or damaged; train again") from error
 

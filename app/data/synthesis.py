@@ -166,6 +166,7 @@ def synthesize_patches(
     tile_set = load_tiles(tiles, settings.patch.size, settings.mpp, workers)
     inputs = [tile.path for tile in tile_set.tiles]
     if refiner is not None:
+        _refinement.cache_clear()  # a bundle that was trained anew is read anew
         load_refinement(refiner)  # so that what is wrong with it is said before anything is written
         inputs += refinement_files(refiner)
     record = run_record("synthesize", settings, inputs)

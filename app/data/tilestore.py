@@ -88,7 +88,7 @@ def split_tiles(tiles: Sequence[Tile], share: float, most: int, seed: int) -> tu
 
     Args:
         tiles: all of them.
-        share: of the tiles that are held out.
+        share: of the tiles that are held out; never more than half of them.
         most: largest number that is held out.
         seed: of the choice.
 
@@ -102,7 +102,7 @@ def split_tiles(tiles: Sequence[Tile], share: float, most: int, seed: int) -> tu
     # Spread evenly over the tiles in order of their types.
     order = np.random.RandomState(seed).permutation(len(tiles))
     order = order[np.argsort([tiles[number].type for number in order], kind="stable")]
-    count = min(max(round(share * len(tiles)), 2), most)
+    count = min(max(round(share * len(tiles)), 2), most, len(tiles) // 2)
     chosen = set(order[np.linspace(0, len(tiles) - 1, count).round().astype(int)].tolist())
     kept = tuple(tile for number, tile in enumerate(tiles) if number not in chosen)
     return kept, tuple(tiles[number] for number in sorted(chosen))

@@ -66,8 +66,8 @@ class HistoryBuffer:
         return {key: tensor[places] for key, tensor in self._kept.items()}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """The examples, without copying them; keys are plain strings, which a checkpoint may hold."""
-        return {str(key): tensor[: self._count] for key, tensor in self._kept.items()}
+        """A copy of the examples without the room that is left; its keys are plain strings, as a checkpoint needs."""
+        return {str(key): tensor[: self._count].clone() for key, tensor in self._kept.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take over the examples of :meth:`state_dict`.

@@ -96,11 +96,14 @@ class Learner:
 def frozen(*learners: Learner | None) -> Iterator[None]:
     """Let gradients flow through networks, but not into their parameters."""
     networks = [learner.network for learner in learners if learner is not None]
-    modes = [network.training for network in networks]
+    learning = [each for network in networks for each in network.parameters() if each.requires_grad]
+    training = [module for network in networks for module in network.modules() if module.training]
     for network in networks:
         network.requires_grad_(False).eval()
     try:
         yield
     finally:
-        for network, mode in zip(networks, modes, strict=True):
-            network.requires_grad_(True).train(mode)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True

@@ -83,7 +83,7 @@ def _with_definitions(text: str, definitions: Mapping[str, Any]) -> str:
     """Replace top-level entries of a YAML file, leaving the rest, comments included, as it is."""
     blocks: list[list[str]] = [[]]
     for line in text.splitlines(keepends=True):
-        if line[0] not in " \n" and line.partition(":")[0].replace("_", "").isalnum():
+        if line[0] not in " \n#" and ":" in line:
             blocks.append([])
         blocks[-1].append(line)
     for block in blocks[1:]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from nucleosynth.bundles import bundle_path
 
 from ..atomic import write_atomically
-from ..data.images import IMAGE_SUFFIXES, find_files
+from ..data.images import find_images
 from ..data.refinement import CALIBRATION
 from ..errors import InputError
-from ..record import claim_output, finish_output, run_record
+from ..record import claim_output, finish_output, release_output, run_record
 from .models import export_bundle
+from .trainer import TrainingDiverged
 
 __all__ = ["PRESETS", "TrainingReport", "TrainingSettings", "read_configuration", "train_networks"]
 
@@ -61,6 +64,10 @@ class TrainingSettings:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed must be less than 2**32, got {self.seed}")
+        if self.labelled is None and {"supervised", "real_mix"} & set(self.overlays):
+            raise ValueError("labelled must name a folder of labelled images for the overlays supervised and real_mix")
         if self.mpp is not None and not self.mpp > 0:
             raise ValueError(f"mpp must be positive, got {self.mpp}")
 
@@ -100,18 +107,23 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
         InputError: tiles or settings cannot be used, or ``output`` holds something else.
         TrainingDiverged: a loss was not finite, or exploded; the last checkpoint is intact.
     """
-    if not tiles.is_dir():
-        raise InputError(f"{tiles}: no such folder")
     configuration = read_configuration(settings)
-    record = run_record("train", settings, find_files(tiles, IMAGE_SUFFIXES))
-    claim_output(output, record, _PRODUCTS)
     configuration |= {"dataset_dir": str(tiles), "output_dir": str(output), "finish_run": False}
     configuration |= {"seed": settings.seed, "mpp": settings.mpp, "config_file": str(output / _CONFIG)}
     configuration |= {"labelled_dir": None if settings.labelled is None else str(settings.labelled)}
+    record = run_record("train", settings, find_images(tiles))
+    fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    claim_output(output, record, _PRODUCTS)
     write_atomically(output / _CONFIG, yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True).encode())
-    workflow = _run(output / _CONFIG)
+    try:
+        workflow = _prepare(output / _CONFIG)
+    except BaseException:
+        if fresh:
+            _give_up(output)
+        raise
     trainer, run = workflow.parser.get_parsed_content("train#trainer"), workflow.parser.get_parsed_content("mlflow_run")
     try:
+        _run(workflow)
         report = _export(output, configuration, trainer, workflow, run.place)
         for folder in filter(None, (report.segmentation, report.synthesis)):
             run.log_model_files(folder)
@@ -143,27 +155,74 @@ def read_configuration(settings: TrainingSettings) -> dict[str, Any]:
     parser = ConfigParser()
     try:
         parser.read_config([str(file) for file in files])
-    except (yaml.YAMLError, ValueError, KeyError) as error:
+        configuration = dict(parser.get())
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise InputError(f"{files[-1]}: not a configuration that can be laid over train.yaml ({error})") from error
-    return dict(parser.get())
+    size = configuration["patch_size"]
+    if not isinstance(size, int) or size < 32 or size % 16:
+        raise InputError(f"patch_size must be a multiple of 16 and at least 32, got {size}")
+    return configuration
 
 
-def _run(config: Path) -> ConfigWorkflow:
-    """Run a bundle's training; what a component found wrong with its input comes out as it was said."""
+def _prepare(config: Path) -> ConfigWorkflow:
+    """Build all that a training needs; whatever goes wrong here is wrong with the configuration or the tiles."""
     meta = bundle_path(SEGMENTATION) / "configs" / "metadata.json"
-    workflow = ConfigWorkflow(str(config), meta_file=str(meta), logging_file=False, workflow_type="train")
-    try:
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None:
+    with _quiet():
+        workflow = ConfigWorkflow(str(config), meta_file=str(meta), logging_file=False, workflow_type="train")
+        try:
+            workflow.initialize()
+            workflow.parser.get_parsed_content("train#trainer")
+        except Exception as error:
+            cause = _root(error)
             if isinstance(cause, (InputError, OSError)):
                 raise cause from error
-            cause = cause.__cause__
-        raise
+            raise InputError(f"the configuration cannot be used: {cause or type(cause).__name__}") from error
     return workflow
+
+
+def _run(workflow: ConfigWorkflow) -> None:
+    """Train; what stopped the training comes out as it was said."""
+    with _quiet():
+        try:
+            workflow.run()
+            workflow.finalize()
+        except RuntimeError as error:
+            cause = _root(error)
+            if isinstance(cause, (InputError, OSError, TrainingDiverged)):
+                raise cause from error
+            raise
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first of a chain of errors; MONAI wraps what its components raise."""
+    while error.__cause__ is not None and not isinstance(error, (InputError, OSError, TrainingDiverged)):
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MONAI and Ignite from announcing on stderr what the program says itself, or raises."""
+    engines = (f"ignite.engine.engine.{name}" for name in ("SynthesisTrainer", "SupervisedEvaluator"))
+    loggers = [logging.getLogger(name) for name in ("monai.bundle.workflows", *engines)]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.disabled = False
+
+
+def _give_up(output: Path) -> None:
+    """Take back what was written into a folder that was empty before."""
+    for name in _PRODUCTS:
+        path = output / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    release_output(output)
 
 
 def _export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class ImportanceWeighting:
     """
 
     def __init__(self, clip: tuple[float, float] = (0.1, 4.0)) -> None:
-        if not 0 <= clip[0] < 1 < clip[1]:
+        if not 0 <= clip[0] < 1 < clip[1] < math.inf:
             raise ValueError(f"clip must be two bounds around 1, got {tuple(clip)}")
         self.clip = (float(clip[0]), float(clip[1]))
         self.calibration: Calibration | None = None

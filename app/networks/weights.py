@@ -53,7 +53,22 @@ def build_network(config: Path, key: str) -> torch.nn.Module:
     if not config.exists():
         raise InputError(f"{config}: no such file; is this the folder of a trained bundle?")
     parser = ConfigParser()
-    parser.read_config(str(config))
-    if key not in parser:
+    try:
+        parser.read_config(str(config))
+        known = key in parser
+        network = parser.get_parsed_content(key) if known else None
+    # What a damaged file makes of a YAML reader and of any constructor that it names cannot be listed.
+    except Exception as error:
+        raise InputError(f"{config}: cannot be used as a bundle's configuration ({_reason(error)})") from error
+    if not known:
         raise InputError(f"{config}: describes no {key}")
-    return parser.get_parsed_content(key)
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"{config}: its {key} is no network but {type(network).__name__}")
+    return network
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong at the bottom of it, in one line; MONAI wraps errors in errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

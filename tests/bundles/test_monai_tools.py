@@ -11,12 +11,10 @@ from monai.data import load_net_with_metadata
 from nucleosynth.bundles import bundle_names, bundle_path
 from nucleosynth.networks import SegmentationCNN
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # MONAI exports with what PyTorch calls deprecated
+
 SCHEMA = Path(__file__).with_name("meta_schema.json")
-NETWORKS = [
-    ("nuclei_segmentation", "network_def"),
-    ("nuclei_segmentation", "network"),
-    ("nuclei_synthesis", "network_def"),
-]
+NETWORKS = [(name, "network_def") for name in bundle_names()] + [("nuclei_segmentation", "network")]
 
 
 def meta(name):

@@ -84,7 +84,10 @@ def test_scalars_are_plain_numbers_of_the_last_iteration(make_trainer):
 def test_model_completed_is_fired_so_that_postprocessing_runs(make_trainer):
     seen = []
     trainer = make_trainer(
-        [{"task": 1, "iterations": 2}], postprocessing=lambda data: {**data, "seen": seen.append(1)}, decollate=True
+        [{"task": 1, "iterations": 2}],
+        postprocessing=lambda data: {**data, "seen": seen.append(1)},
+        decollate=True,
+        history=None,
     )
     trainer.add_event_handler(IterationEvents.MODEL_COMPLETED, lambda: seen.append("event"))
     trainer.run()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,12 +190,12 @@ def test_two_processes_train_one_model(tiles, overlay, tmp_path):
         (("no_hard",), lambda c: c["train"]["refiner"]["loss"]["hard"] == 0),
         (("no_refinement",), lambda c: c["train"]["schedule"]["skip"] == ["refiner"]),
         (("supervised",), lambda c: "labelled" in c["train"]["dataset"]["_target_"]),
-        (("real_mix",), lambda c: "labelled" in c["train"]["labelled"]["_target_"]),
+        (("real_mix",), lambda c: c["train"]["labelled"] is not None),
         (("no_hard", "no_weights"), lambda c: c["train"]["weighting"] is None),
     ],
 )
 def test_each_ingredient_is_a_switch(names, check):
-    assert check(read_configuration(TrainingSettings("quick", names)))
+    assert check(read_configuration(TrainingSettings("quick", names, labelled=Path("labelled"))))
     assert not check(read_configuration(TrainingSettings("quick")))
 
 
@@ -215,5 +216,5 @@ def test_bad_settings_are_refused_in_one_line(tiles, tmp_path):
 
 def test_tiles_that_are_too_small_are_named(tmp_path):
     write_png(tmp_path / "tiles" / "a.png", generate_phantom(PhantomSettings(width=64, height=64)).image)
-    with pytest.raises(InputError, match=r"a\.png: 64x64 px, smaller than the patch of 192 px"):
+    with pytest.raises(InputError, match=r"a\.png: 64x64 px, smaller than the patch of 128 px"):
         train_networks(tmp_path / "tiles", tmp_path / "out", TrainingSettings("quick"))
