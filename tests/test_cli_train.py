@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -40,6 +41,13 @@ TINY = {
 def own_record(monkeypatch):
     """Trainings are recorded in their own folders, whatever the environment says."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_recording():
+    """However a training ends, no thread is left that writes into its record."""
+    yield
+    assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,10 @@ class SynthesisTrainer(Trainer):
     """Train refiner, discriminator and task network together, on a schedule of phases.
 
     One iteration is one round of the phase it belongs to: so many steps of each network, each step on examples of its
-    own. The whole schedule is one epoch. ``engine.state.output`` holds the last loss of each network (``task_loss``),
-    their sum as ``loss``, and after a step of the task network its last ``image``, ``label`` (the targets) and ``pred``
-    (the logits). ``engine.state.scalars`` holds losses and more as plain numbers, for handlers that log.
+    own. The whole schedule is one epoch. ``engine.state.output`` is a list of one dictionary with the last loss of each
+    network (``task_loss``), their sum as ``loss``, and after a step of the task network its last ``image``, ``label``
+    (the targets) and ``pred`` (the logits); with ``decollate``, a list of one dictionary an example.
+    ``engine.state.scalars`` holds losses and more as plain numbers, for handlers that log.
 
     Every part can be left out: without a refiner the initial patches are used as they are, without a discriminator or
     a weighting all weights are 1, without a task network only the synthesis is trained.
@@ -167,7 +168,7 @@ class SynthesisTrainer(Trainer):
 
     # One iteration.
 
-    def _iteration(self, engine: Any, batchdata: Batch) -> dict[str, Any]:
+    def _iteration(self, engine: Any, batchdata: Batch) -> list[dict[str, Any]]:
         iteration = engine.state.iteration - 1
         phase = self.schedule.phase(iteration)
         self._seed(iteration)
@@ -186,7 +187,9 @@ class SynthesisTrainer(Trainer):
         losses = [value for key, value in engine.state.output.items() if key.endswith("_loss")]
         engine.state.output[CommonKeys.LOSS] = torch.stack(losses).sum()
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return engine.state.output
+        # MONAI's handlers look for the loss in the first of a list.
+        output = engine.state.output
+        return output if isinstance(output, list) else [output]
 
     def _seed(self, iteration: int) -> None:
         words = np.random.SeedSequence([self.seed, iteration, rank()]).generate_state(2, np.uint64)

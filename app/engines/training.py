@@ -172,7 +172,13 @@ def _prepare(config: Path) -> ConfigWorkflow:
         try:
             workflow.initialize()
             workflow.parser.get_parsed_content("train#trainer")
-        except Exception as error:
+        except BaseException as error:
+            # What was opened last may be what failed; the run must not go on recording a training that never began.
+            run = workflow.parser.ref_resolver.resolved_content.get("mlflow_run")
+            if run is not None:
+                run.fail(error)
+            if not isinstance(error, Exception):
+                raise
             cause = _root(error)
             if isinstance(cause, (InputError, OSError)):
                 raise cause from error

@@ -61,7 +61,7 @@ def test_each_phase_is_announced_once(make_trainer):
 def test_the_output_always_has_a_loss_that_is_the_sum_of_all(make_trainer):
     trainer = make_trainer()
     outputs = []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: outputs.append(dict(trainer.state.output)))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: outputs.append(dict(*trainer.state.output)))
     trainer.run()
     assert len(outputs) == 12
     for output in outputs:
