@@ -18,7 +18,8 @@ from ..losses import (
 
 __all__ = ["Calibration", "ImportanceWeighting"]
 
-_HOTTEST = 20.0
+# Logits that part few held-out patches perfectly would be blown up without the lower bound.
+_COOLEST, _HOTTEST = 0.25, 20.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ class ImportanceWeighting:
             real: shape (N,), logits of real pairs.
             synthetic: shape (M,), logits of synthetic pairs.
         """
-        # Never below 1: logits that part few held-out patches perfectly would be blown up without bound.
-        temperature = calibrate_temperature(real, synthetic, bounds=(1.0, _HOTTEST))
+        temperature = calibrate_temperature(real, synthetic, bounds=(_COOLEST, _HOTTEST))
         log_mean = log_mean_weight(synthetic, temperature=temperature)
         free = importance_weights(synthetic, temperature=temperature, log_mean=log_mean)
         size = effective_sample_size(self._weights(synthetic, temperature, log_mean))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from nucleosynth.engines import Calibration, ImportanceWeighting
 
 LOG3 = math.log(3)
-# The synthetic logits are on the right side, and real ones far from 0 agree: the temperature stays at its bound of 1.
-REAL, SYNTHETIC = torch.tensor([1.0, 1.0]), torch.tensor([-LOG3, 0.0])
+# No real or synthetic logit is on the wrong side: the temperature is at its lower bound, a quarter.
+REAL, SYNTHETIC = torch.tensor([1.0, 1.0]), torch.tensor([-LOG3 / 4, 0.0])
 
 logits = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=30).map(torch.tensor)
 
@@ -26,14 +26,14 @@ def test_a_calibration_by_hand():
     weighting = ImportanceWeighting(clip=(0.1, 4.0))
     calibration = weighting.calibrate(REAL, SYNTHETIC)
     assert calibration is weighting.calibration
-    assert calibration.temperature == 1
+    assert calibration.temperature == 0.25
     assert calibration.log_mean == pytest.approx(math.log(2 / 3))
     assert calibration.effective_sample_size == pytest.approx(0.8)
     assert calibration.clipped == 0
     torch.testing.assert_close(weighting(SYNTHETIC), torch.tensor([0.5, 1.5]))
     # Other patches are normalised by the calibration's mean, not by their own.
-    torch.testing.assert_close(weighting(torch.tensor([LOG3])), torch.tensor([4.0]))
-    torch.testing.assert_close(weighting(torch.tensor([math.log(2)])), torch.tensor([3.0]))
+    torch.testing.assert_close(weighting(torch.tensor([LOG3 / 4])), torch.tensor([4.0]))
+    torch.testing.assert_close(weighting(torch.tensor([math.log(2) / 4])), torch.tensor([3.0]))
 
 
 def test_weights_are_clipped_and_the_calibration_tells():
@@ -55,9 +55,11 @@ def test_a_discriminator_too_sure_of_itself_is_softened():
     torch.testing.assert_close(weighting(synthetic), torch.tensor([1 / 3, 1 / 3, 1 / 3, 3]), rtol=1e-3, atol=1e-3)
 
 
-def test_one_not_sure_enough_is_not_sharpened():
-    real, synthetic = torch.tensor([0.1, 0.1, 0.1, -0.1]), torch.tensor([-0.1, -0.1, -0.1, 0.1])
-    assert ImportanceWeighting().calibrate(real, synthetic).temperature == 1
+def test_one_not_sure_enough_is_sharpened_but_not_without_bound():
+    """A discriminator that is judged location by location says less of a whole patch than it could."""
+    real, synthetic = torch.tensor([0.5, 0.5, 0.5, -0.5]), torch.tensor([-0.5, -0.5, -0.5, 0.5])
+    assert ImportanceWeighting().calibrate(real, synthetic).temperature == pytest.approx(0.5 / LOG3, rel=1e-3)
+    assert ImportanceWeighting().calibrate(real / 10, synthetic / 10).temperature == 0.25
 
 
 def test_of_a_discriminator_that_knows_nothing_all_weights_are_alike():
@@ -75,7 +77,7 @@ def test_the_mean_over_the_calibration_set_is_1_but_for_what_is_clipped(real, sy
     calibration = narrow.calibrate(real, synthetic)
     free = wide(synthetic)
     assert free.mean().item() == pytest.approx(1, rel=1e-3)
-    assert 1 <= calibration.temperature <= 20
+    assert 0.25 <= calibration.temperature <= 20
     weights = narrow(synthetic)
     assert weights.min() >= 0.25
     assert weights.max() <= 2
@@ -111,7 +113,7 @@ def test_a_new_calibration_replaces_the_old_one():
     weighting = ImportanceWeighting()
     first = weighting.calibrate(REAL, SYNTHETIC)
     second = weighting.calibrate(REAL, SYNTHETIC - 1)
-    assert second.log_mean == pytest.approx(first.log_mean - 1)
+    assert second.log_mean == pytest.approx(first.log_mean - 4)
     assert weighting.calibration is second
     torch.testing.assert_close(weighting(SYNTHETIC - 1), torch.tensor([0.5, 1.5]))
 
@@ -138,7 +140,7 @@ def test_changing_a_state_does_not_change_the_weighting():
     weighting = ImportanceWeighting()
     weighting.calibrate(REAL, SYNTHETIC)
     weighting.state_dict()["temperature"] = 5.0
-    assert weighting.calibration.temperature == 1
+    assert weighting.calibration.temperature == 0.25
 
 
 def test_logits_that_are_not_finite_cannot_calibrate():

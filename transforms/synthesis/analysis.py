@@ -11,7 +11,7 @@ from skimage.segmentation import watershed
 
 from ..masks import NucleusPrior
 from ..stain import NuclearMaterial, fill_small_holes, rgb_to_hed, rgb_to_od, segment_nuclear_material
-from ..texture import eosin_texture, inpaint_background
+from ..texture import chromatin_texture, eosin_texture, inpaint_background
 
 __all__ = ["NuclearColours", "TileAnalysis", "analyze_tile", "split_nuclei"]
 
@@ -36,7 +36,8 @@ class NuclearColours:
 
     Attributes:
         od: float32, shape (K, 3), mean optical density.
-        contrast: float32, shape (K,), standard deviation of the optical density inside, relative to its mean.
+        contrast: float32, shape (K,), standard deviation of the optical density inside, without its texture, relative
+            to its mean.
         hue: float32, shape (3,), optical density by which parts of one nucleus deviate in hue, not in depth, along
             the direction in which they deviate most; a little less than one standard deviation, since part is noise.
     """
@@ -54,6 +55,7 @@ class TileAnalysis:
         image: uint8, shape (H, W, 3), the tile itself.
         background: uint8, shape (H, W, 3), the tile without its nuclei.
         texture: float32, shape (H, W), fine eosin texture, mean 0 and standard deviation 1.
+        chromatin: int8, shape (H, W, 3), texture of its nuclei, everywhere, in steps of an 8-bit colour.
         density_map: float32, shape (h, w), local density as a multiple of the prior's; one cell a few µm.
         colours: appearance of its nuclei; K may be 0.
         prior: density, sizes and elongation of its nuclei; density 0 where it has none.
@@ -66,6 +68,7 @@ class TileAnalysis:
     image: np.ndarray
     background: np.ndarray
     texture: np.ndarray
+    chromatin: np.ndarray
     density_map: np.ndarray
     colours: NuclearColours
     prior: NucleusPrior
@@ -145,27 +148,28 @@ def _estimate_prior(
     )
 
 
+def _inside(pieces: np.ndarray, mpp: float) -> np.ndarray:
+    """Pieces but for their outermost 0.5 µm, bool, shape (H, W)."""
+    return cv2.distanceTransform((pieces > 0).astype(np.uint8), cv2.DIST_L2, 3) >= 0.5 / mpp
+
+
 def _gather_colours(
-    od: np.ndarray, pieces: np.ndarray, sub: np.ndarray, nucleus: np.ndarray, mpp: float
+    od: np.ndarray, tone: np.ndarray, pieces: np.ndarray, inside: np.ndarray, chosen: np.ndarray
 ) -> NuclearColours:
-    """Colour and contrast of each nucleus that the sub-segmentation holds, but for its outermost 0.5 µm."""
-    count = len(nucleus)
-    inside = cv2.distanceTransform((pieces > 0).astype(np.uint8), cv2.DIST_L2, 3)
-    grey = od.mean(axis=2)
+    """Colour and contrast of some pieces from their inside; contrast from their tone."""
+    count, grey = len(chosen), tone.mean(axis=2)
+    ids = pieces[inside]
+    pixels = np.maximum(np.bincount(ids, minlength=count + 1)[1:], 1)
 
-    def means(where: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids = pieces[where]
-        pixels = np.bincount(ids, minlength=count + 1)[1:]
-        return np.bincount(ids, values[where], count + 1)[1:] / np.maximum(pixels, 1), pixels
+    def means(values: np.ndarray) -> np.ndarray:
+        return np.bincount(ids, values[inside], count + 1)[1:] / pixels
 
-    whole = (pieces > 0) & (inside >= 0.5 / mpp)
-    colour = np.stack([means(whole, od[..., c])[0] for c in range(3)], axis=1)
-    mean, pixels = means(whole, grey)
-    square, _ = means(whole, grey**2)
-    enough = nucleus & (means(sub & whole, grey)[1] * mpp**2 >= 3) & (pixels > 0)
-    contrast = np.sqrt(np.maximum(square - mean**2, 0)) / np.maximum(mean, 1e-3)
-    order = np.flatnonzero(enough)[np.argsort(colour[enough].mean(axis=1), kind="stable")]
-    hue = _hue_deviation(od[whole] - colour[pieces[whole] - 1], colour[order])
+    colour = np.stack([means(od[..., c]) for c in range(3)], axis=1)
+    mean = means(grey)
+    contrast = np.sqrt(np.maximum(means(grey**2) - mean**2, 0)) / np.maximum(mean, 1e-3)
+    order = np.flatnonzero(chosen)[np.argsort(colour[chosen].mean(axis=1), kind="stable")]
+    within = np.stack([means(tone[..., c]) for c in range(3)], axis=1)
+    hue = _hue_deviation(tone[inside] - within[ids - 1], colour[order])
     return NuclearColours(colour[order].astype(np.float32), contrast[order].astype(np.float32), hue)
 
 
@@ -230,12 +234,16 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
     wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
     edge_sigma = _edge_sigma(od, pieces, material, mpp)
     background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)
+    inside = _inside(pieces, mpp)
+    seen = np.bincount(pieces[inside & material.sub], minlength=count + 1)[1:] * mpp**2 >= 3
+    chromatin, tone = chromatin_texture(rgb, inside, background, mpp, np.random.RandomState(seed), edge_sigma)
     return TileAnalysis(
         image=rgb,
         background=background,
         texture=eosin_texture(np.ascontiguousarray(hed[..., 1]), material.tissue, mpp),
         density_map=wanted / max(float(wanted.mean()), 1e-6),
-        colours=_gather_colours(od, pieces, material.sub, nucleus, mpp),
+        chromatin=chromatin,
+        colours=_gather_colours(od, rgb_to_od(tone), pieces, inside, nucleus & seen),
         prior=_estimate_prior(area_um2, ratio, border, pieces.size * mpp**2 / 1e6, float((pieces > 0).mean())),
         edge_sigma=edge_sigma,
         shade=_shade(od, background, material),

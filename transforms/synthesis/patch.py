@@ -22,7 +22,6 @@ from ..texture import (
     extend_labels,
     fibre_direction,
     mix,
-    nuclear_od,
     paint_distractors,
     rim_profile,
 )
@@ -31,8 +30,6 @@ from .crop import Crop, draw_crop, take_crop
 
 __all__ = ["PatchDraw", "SynthesisSettings", "SyntheticPatch", "draw_patch", "paint_patch"]
 
-# Largest relative contrast that is taken for grain of the chromatin.
-_GRAIN = 0.15
 # Distance to which a nucleus lends its colour beyond its boundary, in pixels, and the least share of it that shows.
 _REACH, _VISIBLE = 4, 1 / 512
 # Density of nuclei, as a share of the tile's, under which a crop is drawn again, and how often at most.
@@ -60,7 +57,6 @@ class SynthesisSettings:
         distractors: how much unlabelled debris there is.
         depth: range of the factor on the optical density of the real nucleus that lends its colour. Otsu's threshold
             finds the darker nuclei, so the range reaches further down than up.
-        texture_gain: range of the factor on the texture contrast that the tile's own nuclei have.
         cleared: range of the share of a nucleus' interior in which chromatin is cleared.
         edge_gain: range of the factor on the blur that the tile's own nuclear boundaries have.
         blur_spots: largest number of places that are blurred a second time.
@@ -72,7 +68,6 @@ class SynthesisSettings:
     mask: MaskSettings = field(default_factory=MaskSettings)
     distractors: DistractorSettings = field(default_factory=DistractorSettings)
     depth: tuple[float, float] = (0.85, 1.1)
-    texture_gain: tuple[float, float] = (0.6, 1.0)
     cleared: tuple[float, float] = (0.1, 0.5)
     edge_gain: tuple[float, float] = (0.8, 1.2)
     blur_spots: int = 2
@@ -81,7 +76,7 @@ class SynthesisSettings:
     def __post_init__(self) -> None:
         if self.size < 16:
             raise ValueError(f"size must be at least 16 px, got {self.size}")
-        for name in ("depth", "texture_gain", "cleared", "edge_gain"):
+        for name in ("depth", "cleared", "edge_gain"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"{name} must be a range of non-negative values, got {(low, high)}")
@@ -107,10 +102,10 @@ class PatchDraw:
 
     Attributes:
         mask: the nuclei.
-        background, texture, clearing, reference: where each is taken from.
+        background, clearing, reference: where each is taken from.
         colours: float32, shape (N + 1, 3), optical density of each nucleus.
         hue: float32, shape (3,), deviation of the optical density by which hue varies inside nuclei.
-        contrast, threshold, strength: float32, shape (N + 1,), of each nucleus' texture and chromatin clearing.
+        threshold, strength: float32, shape (N + 1,), of each nucleus' chromatin clearing.
         edge_sigma: blur of the boundaries, in pixels.
         spots: where they are blurred a second time.
         distractors: unlabelled debris and shadows.
@@ -119,12 +114,10 @@ class PatchDraw:
 
     mask: NucleusMask
     background: Crop
-    texture: Crop
     clearing: Crop
     reference: Crop
     colours: np.ndarray
     hue: np.ndarray
-    contrast: np.ndarray
     threshold: np.ndarray
     strength: np.ndarray
     edge_sigma: float
@@ -140,7 +133,6 @@ class PatchDraw:
             "category": self.mask.category.tolist(),
             "corners": self.mask.corners.round(5).tolist(),
             "background": asdict(self.background),
-            "texture": asdict(self.texture),
             "clearing": asdict(self.clearing),
             "reference": asdict(self.reference),
             "edge_sigma": round(self.edge_sigma, 5),
@@ -196,23 +188,20 @@ def _draw_donors(
 
 def _draw_looks(
     colours: NuclearColours, donors: np.ndarray, settings: SynthesisSettings, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Colours, contrast, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colours, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance."""
     count, spread = len(donors), colours.contrast[donors]
 
     def with_outside(values: np.ndarray, outside: float | np.ndarray) -> np.ndarray:
         return np.concatenate([np.asarray(outside, np.float32)[None], values.astype(np.float32)])
 
-    contrast = np.minimum(spread, _GRAIN) * rng.uniform(*settings.texture_gain, size=count)
     cleared = rng.uniform(*settings.cleared, size=count)
-    # What contrast grain does not explain is clear chromatin: a share q cleared by s has the deviation s sqrt(q - q²).
-    beyond = np.sqrt(np.maximum(spread**2 - contrast**2, 0))
-    strength = np.clip(beyond / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
+    # What texture leaves of the contrast is clear chromatin: a share q cleared by s has the deviation s sqrt(q - q²).
+    strength = np.clip(spread / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
     # Clearing takes density away: the rest is denser by as much, so that the nucleus keeps its mean colour.
     depth = rng.uniform(*settings.depth, size=count) / (1 - 0.6 * cleared * strength)
     return (
         with_outside(colours.od[donors] * depth[:, None], np.median(colours.od, axis=0)),
-        with_outside(contrast, 0.1),
         with_outside(ndtri(cleared), -np.inf),
         with_outside(strength, 0.0),
     )
@@ -229,7 +218,7 @@ def draw_patch(
 
     Args:
         source: the tile that lends background, colours and priors.
-        texture: another tile, whose eosin channel lends the nuclear texture.
+        texture: another tile, whose eosin channel says where chromatin is cleared.
         reference: uint8, shape (H, W, 3), a tile of the same type, which lends the real patch beside.
         settings: how patches are synthesised.
         rng: source of randomness.
@@ -242,18 +231,16 @@ def draw_patch(
     )
     donor_tile = next((c for c in (source.colours, texture.colours) if len(c.contrast)), _PLAIN)
     donors = _draw_donors(donor_tile, mask.category, settings.mask, rng)
-    colours, contrast, threshold, strength = _draw_looks(donor_tile, donors, settings, rng)
+    colours, threshold, strength = _draw_looks(donor_tile, donors, settings, rng)
     spots = draw_spots((size, size), settings.blur_spots, source.mpp, rng)
     stains = rng.uniform(1 - settings.stain_spread, 1 + settings.stain_spread, size=3)
     return PatchDraw(
         mask=mask,
         background=background,
-        texture=draw_crop(texture.image.shape, size, rng),
         clearing=draw_crop(texture.image.shape, size, rng),
         reference=draw_crop(reference.shape, size, rng),
         hue=donor_tile.hue,
         colours=colours,
-        contrast=contrast,
         threshold=threshold,
         strength=strength,
         edge_sigma=source.edge_sigma * rng.uniform(*settings.edge_gain),
@@ -275,17 +262,16 @@ def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
 def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, where: np.ndarray) -> np.ndarray:
     """Colour 0 to 255, shape (K, 3), of nuclear material at K pixels of the patch, given by their flat indices."""
     label = draw.mask.label
-    # Grain as sharp as the source tile; clumps of chromatin are coarser, about 1 µm.
-    softer = float(np.sqrt(max(source.edge_sigma**2 - texture.edge_sigma**2, 0)))
-    grain = _take_texture(texture, draw.texture, softer).ravel()
+    # Clumps of chromatin are about 1 µm; what is finer would be the other tile's noise.
     clumps = _take_texture(texture, draw.clearing, max(_CLUMP_UM / source.mpp, source.edge_sigma)).ravel()
     interior = rim_profile(label, _RIM_UM / source.mpp).ravel()[where]
-    chromatin = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
+    left = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
     ids = extend_labels(label, _REACH).ravel()[where]
-    od = nuclear_od(ids, draw.colours, draw.contrast, grain[where]) * chromatin[:, None]
+    od = np.take(draw.colours, ids, axis=0) * left[:, None]
     # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
     od += clumps[::-1][where][:, None] * draw.hue
-    return 255 * cv2.exp(-od)
+    # Texture comes from where the background does, so that noise and compression have the same orientation.
+    return np.maximum(255 * cv2.exp(-od) + take_crop(source.chromatin, draw.background).reshape(-1, 3)[where], 0)
 
 
 def _shade(background: np.ndarray, label: np.ndarray, source: TileAnalysis) -> np.ndarray:

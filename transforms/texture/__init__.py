@@ -9,6 +9,7 @@ from .array import (
     RandNuclearTexture,
 )
 from .background import inpaint_background
+from .chromatin import chromatin_texture
 from .dictionary import (
     InpaintBackgroundd,
     MixNucleid,
@@ -48,6 +49,7 @@ __all__ = [
     "RandNuclearTexture",
     "RandNuclearTextured",
     "blur_boundary",
+    "chromatin_texture",
     "clear_chromatin",
     "draw_distractors",
     "draw_spots",

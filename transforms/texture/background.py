@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .transfer import GRAIN_UM, local_mean, transfer_without_seams
+
 __all__ = ["inpaint_background"]
 
 # Scale at which colour is inpainted: what Telea's method smears is then only what the texture is laid over.
@@ -15,9 +17,7 @@ _FEATHER = 2.0
 
 def _low_frequencies(rgb: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
     """Local mean colour of the unmasked pixels, inpainted where the mask leaves none nearby."""
-    weight = (~mask).astype(np.float32)
-    reach = cv2.GaussianBlur(weight, (0, 0), sigma)
-    mean = cv2.GaussianBlur(rgb * weight[..., None], (0, 0), sigma) / np.maximum(reach, 1e-3)[..., None]
+    mean, reach = local_mean(rgb, ~mask, sigma)
     size = (max(rgb.shape[1] // _REDUCTION, 1), max(rgb.shape[0] // _REDUCTION, 1))
     small = cv2.resize(np.clip(mean, 0, 255), size, interpolation=cv2.INTER_AREA)
     hole = cv2.resize((reach < 0.08).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -27,33 +27,6 @@ def _low_frequencies(rgb: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndar
     smooth = cv2.resize(small, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     trust = np.clip(reach / 0.3, 0, 1)[..., None]
     return trust * mean + (1 - trust) * smooth
-
-
-def _transfer_detail(
-    detail: np.ndarray, mask: np.ndarray, reach: float, seam_sigma: float, rng: np.random.RandomState
-) -> np.ndarray:
-    """Fill masked pixels of a detail image with unmasked ones, from random places that lie further off step by step."""
-    filled, missing = detail.copy(), mask.copy()
-    piece = np.zeros(mask.shape, np.uint8)
-    height, width = mask.shape
-    for number, distance in enumerate(reach * np.repeat([1.0, 1.5, 2.5, 4.0], 6), 1):
-        if not missing.any():
-            break
-        angle = rng.uniform(0, 2 * np.pi)
-        dy, dx = round(distance * np.sin(angle)), round(distance * np.cos(angle))
-        y0, y1, x0, x1 = max(dy, 0), min(height + dy, height), max(dx, 0), min(width + dx, width)
-        if y0 >= y1 or x0 >= x1:
-            continue
-        source = (slice(y0 - dy, y1 - dy), slice(x0 - dx, x1 - dx))
-        there = missing[y0:y1, x0:x1] & ~mask[source]
-        filled[y0:y1, x0:x1][there] = detail[source][there]
-        missing[y0:y1, x0:x1][there] = False
-        piece[y0:y1, x0:x1][there] = number
-    filled[missing] = 0
-    # Where two pieces meet there is an edge that the tissue does not have: blur it to the tile's own sharpness.
-    seam = cv2.morphologyEx(piece, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    weight = np.clip(2 * cv2.GaussianBlur(seam.astype(np.float32), (0, 0), seam_sigma), 0, 1)[..., None]
-    return weight * cv2.GaussianBlur(filled, (0, 0), seam_sigma) + (1 - weight) * filled
 
 
 def inpaint_background(
@@ -81,8 +54,10 @@ def inpaint_background(
         return rgb
     image = rgb.astype(np.float32)
     low = _low_frequencies(image, mask, 2.0 / mpp)
-    detail = image - low
-    filled = low + _transfer_detail(detail, mask, 6.0 / mpp, seam_sigma, rng)
+    smooth, _ = local_mean(image, ~mask, GRAIN_UM / mpp)
+    shifts = 6.0 / mpp * np.repeat([1.0, 1.5, 2.5, 4.0], 6)
+    detail, grain, _ = transfer_without_seams(smooth - low, image - smooth, mask, shifts, seam_sigma, rng)
     alpha = cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), _FEATHER / 2)
     alpha = np.maximum(alpha, mask)[..., None]
-    return np.clip(np.rint(alpha * filled + (1 - alpha) * image), 0, 255).astype(np.uint8)
+    # Only what is smooth fades over: a mix of two grains would be less rough than either.
+    return np.clip(np.rint(alpha * (low + detail) + (1 - alpha) * smooth + grain), 0, 255).astype(np.uint8)

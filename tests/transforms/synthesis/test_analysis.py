@@ -15,6 +15,8 @@ def test_what_an_analysis_holds(tissue, tiles):
         assert tile.background.shape == image.shape
         assert tile.texture.dtype == np.float32
         assert tile.texture.shape == image.shape[:2]
+        assert tile.chromatin.dtype == np.int8
+        assert tile.chromatin.shape == image.shape
         assert tile.density_map.shape == (16, 16)  # cells of 4 µm
         assert tile.density_map.min() >= 0
         assert tile.density_map.mean() == pytest.approx(1, rel=1e-4)
@@ -30,7 +32,7 @@ def test_what_an_analysis_holds(tissue, tiles):
 
 def test_the_same_tile_gives_the_same_analysis(tissue, tiles):
     again, other = analyze_tile(tissue[0]), analyze_tile(tissue[0], seed=1)
-    for name in ("background", "texture", "density_map", "shade"):
+    for name in ("background", "texture", "chromatin", "density_map", "shade"):
         np.testing.assert_array_equal(getattr(again, name), getattr(tiles[0], name))
     assert again.prior == tiles[0].prior == other.prior
     # The seed only says where the grain of the background comes from.

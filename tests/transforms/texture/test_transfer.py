@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nucleosynth.transforms.texture.transfer import local_mean, transfer_detail, transfer_without_seams
+
+
+def numbered(height, width):
+    """An image in which every pixel has a colour of its own."""
+    return np.arange(height * width * 3, dtype=np.float32).reshape(height, width, 3)
+
+
+def test_a_local_mean_leaves_out_what_does_not_count():
+    image = np.full((20, 30, 3), 7, np.float32)
+    where = np.ones((20, 30), bool)
+    where[5:15, 10:20] = False
+    image[~where] = 1e6
+    mean, reach = local_mean(image, where, 2.0)
+    np.testing.assert_allclose(mean, 7, rtol=1e-4)
+    assert reach.min() > 0.01
+    assert reach.max() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_local_mean_far_from_all_that_counts_is_0():
+    where = np.zeros((20, 60), bool)
+    where[:, :5] = True
+    mean, reach = local_mean(np.full((20, 60, 3), 50, np.float32), where, 2.0)
+    assert not mean[:, 40:].any()
+    assert not reach[:, 40:].any()
+
+
+def test_by_hand_the_right_half_comes_from_the_left():
+    """Shifts of 4 px, whose direction is drawn: those that point right fill, the others find nothing."""
+    detail = numbered(1, 8)
+    mask = np.array([[False] * 4 + [True] * 4])
+    filled, piece = transfer_detail(detail, mask, [4.0] * 50, np.random.RandomState(0))
+    np.testing.assert_array_equal(filled[:, :4], detail[:, :4])
+    assert (piece[:, :4] == 0).all()
+    assert ((piece[:, 4:] > 0) & (piece[:, 4:] <= 50)).all()
+    assert np.isin(filled[:, 4:, 0], detail[:, :4, 0]).all()
+
+
+def test_what_no_shift_fills_is_told_and_as_it_was():
+    detail, mask = numbered(6, 6), np.ones((6, 6), bool)
+    filled, piece = transfer_detail(detail, mask, [2.0, 3.0], np.random.RandomState(0))
+    np.testing.assert_array_equal(filled, detail)
+    assert (piece == 255).all()
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 9), st.integers(0, 30))
+def test_every_pixel_keeps_its_own_or_gets_an_unmasked_one(height, width, share, seed, shifts):
+    detail = numbered(height, width)
+    mask = np.random.RandomState(seed).uniform(size=(height, width)) < share
+    filled, piece = transfer_detail(detail, mask, np.linspace(1, 9, shifts), np.random.RandomState(seed))
+    own = (piece == 0) | (piece == 255)
+    np.testing.assert_array_equal(piece == 0, ~mask)
+    np.testing.assert_array_equal(filled[own], detail[own])
+    # Colours are unique: each tells where it comes from, and all pixels of a piece have moved alike.
+    moved = filled[..., 0].astype(int) // 3
+    assert not mask.ravel()[moved[~own]].any()
+    ys, xs = np.indices(mask.shape)
+    for number in np.unique(piece[~own]):
+        here = piece == number
+        assert len({*zip((ys - moved // width)[here], (xs - moved % width)[here], strict=True)}) == 1
+
+
+def test_seams_are_smoothed_and_the_grain_across_them_is_not():
+    """The left half is of one tone, the right half is moved in from another: a step, and noise on both sides."""
+    rng = np.random.default_rng(0)
+    steps = np.where(np.arange(120) % 40 < 20, 0, 60).astype(np.float32)
+    detail = np.broadcast_to(steps[:, None, None], (120, 80, 3)).copy()
+    grain = rng.normal(0, 5, detail.shape).astype(np.float32)
+    mask = np.zeros((120, 80), bool)
+    mask[:, 30:50] = True
+    shifts = [25.0] * 40
+    rough, piece = transfer_detail(detail, mask, shifts, np.random.RandomState(1))
+    soft, moved, empty = transfer_without_seams(detail, grain, mask, shifts, 2.0, np.random.RandomState(1))
+    assert not empty.any()
+    across = np.abs(np.diff(rough[..., 0], axis=1)).max()
+    assert across == 60
+    assert np.abs(np.diff(soft[..., 0], axis=1)).max() < 0.5 * across
+    assert moved[mask].std() == pytest.approx(5, rel=0.05)
+    np.testing.assert_array_equal(moved[~mask], grain[~mask])
+    far = (piece == 0) & (np.abs(np.arange(80) - 39.5) > 22)
+    np.testing.assert_array_equal(soft[far], detail[far])
+
+
+def test_what_no_shift_fills_is_0_without_seams():
+    detail, mask = numbered(40, 40), np.zeros((40, 40), bool)
+    mask[10:30, 10:30] = True
+    soft, grain, empty = transfer_without_seams(detail, detail, mask, [], 1.0, np.random.RandomState(0))
+    np.testing.assert_array_equal(empty, mask)
+    assert not grain[mask].any()
+    assert not soft[18:22, 18:22].any()

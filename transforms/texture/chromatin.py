@@ -1,0 +1,53 @@
+"""Texture of chromatin: what real nuclei of a tile look like inside, camera noise and compression included."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .transfer import GRAIN_UM, local_mean, transfer_without_seams
+
+__all__ = ["chromatin_texture"]
+
+# Structures coarser than this, as the standard deviation of a Gaussian in µm, are a nucleus' tone.
+_TONE_UM = 1.5
+# Shifts by which texture comes where no nuclei are, in µm: first about a nucleus' width, then ever further.
+_SHIFTS_UM = 3.0 * np.repeat([1.0, 2.0, 3.0, 5.0, 8.0, 12.0], 6)
+
+
+def chromatin_texture(
+    rgb: np.ndarray,
+    nuclei: np.ndarray,
+    background: np.ndarray,
+    mpp: float,
+    rng: np.random.RandomState,
+    seam_sigma: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the texture of real nuclei, and spread it, so that a nucleus can be painted anywhere in the tile.
+
+    (The paper takes the texture of another tile's eosin channel. Much of that is camera noise, which is then as strong
+    as chromatin, and alike in red, green and blue; a network tells such nuclei at once. Noise and compression of the
+    slide itself are as they should be.)
+
+    Args:
+        rgb: uint8, shape (H, W, 3), a tile.
+        nuclei: bool, shape (H, W), the inside of its nuclei.
+        background: uint8, shape (H, W, 3), the tile without nuclei, whose grain fills what is left.
+        mpp: µm per pixel.
+        rng: source of randomness, for the places that texture comes from.
+        seam_sigma: blur where two pieces of texture meet, in pixels; the sharpness of the tile.
+
+    Returns:
+        Texture, int8, shape (H, W, 3), in steps of an 8-bit colour, of about mean 0; and the tone of the tile's nuclei,
+        uint8, shape (H, W, 3), which holds inside of ``nuclei`` only.
+    """
+    image, behind, fine = rgb.astype(np.float32), background.astype(np.float32), GRAIN_UM / mpp
+    tone, _ = local_mean(image, nuclei, _TONE_UM / mpp)
+    smooth, _ = local_mean(image, nuclei, fine)
+    detail, grain, empty = transfer_without_seams(
+        smooth - tone, image - smooth, ~nuclei, _SHIFTS_UM / mpp, seam_sigma, rng
+    )
+    if empty.any():
+        grain[empty] = (behind - cv2.GaussianBlur(behind, (0, 0), fine))[empty]
+    texture = np.clip(np.rint(detail + grain), -127, 127).astype(np.int8)
+    return texture, np.clip(np.rint(tone), 0, 255).astype(np.uint8)
