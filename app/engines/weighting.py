@@ -20,6 +20,8 @@ __all__ = ["Calibration", "ImportanceWeighting"]
 
 # Logits that part few held-out patches perfectly would be blown up without the lower bound.
 _COOLEST, _HOTTEST = 0.25, 20.0
+# Factor by which the temperature is raised until the weights are even enough.
+_TEMPERING = 1.1
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,19 @@ class Calibration:
     """What held-out pairs say about the discriminator and its weights.
 
     Attributes:
-        temperature: by which logits are divided; above 1 the discriminator was too sure of itself.
+        temperature: by which logits are divided; above 1 the discriminator was too sure of itself, or the weights had
+            to be tempered.
         log_mean: logarithm of the mean weight of synthetic patches, before it is normalised away.
         effective_sample_size: share of the synthetic patches that the clipped weights count for, in (0, 1].
         clipped: share of the weights that were clipped.
+        untempered_sample_size: effective sample size of the calibrated weights, before they were tempered.
     """
 
     temperature: float
     log_mean: float
     effective_sample_size: float
     clipped: float
+    untempered_sample_size: float
 
 
 class ImportanceWeighting:
@@ -45,17 +50,24 @@ class ImportanceWeighting:
     A batch is too small to normalise by itself, so temperature and mean come from held-out patches. Until the first
     calibration all weights are 1.
 
+    Where the discriminator tells nearly all synthetic patches, p and g hardly overlap, and nearly all weight would rest
+    on a few patches, on which the task network cannot be trained. The weights are then tempered, w^a with a < 1
+    (Neal 2001): they keep their order, and a bias is taken for a variance that training can bear.
+
     Args:
         clip: least and largest weight.
+        least_sample_size: effective sample size, as a share, at which weights are tempered; 0 never tempers them.
 
     Attributes:
         calibration: the last one; None before the first.
     """
 
-    def __init__(self, clip: tuple[float, float] = (0.1, 4.0)) -> None:
+    def __init__(self, clip: tuple[float, float] = (0.1, 4.0), least_sample_size: float = 0.25) -> None:
         if not 0 <= clip[0] < 1 < clip[1] < math.inf:
             raise ValueError(f"clip must be two bounds around 1, got {tuple(clip)}")
-        self.clip = (float(clip[0]), float(clip[1]))
+        if not 0 <= least_sample_size < 1:
+            raise ValueError(f"least_sample_size must lie in [0, 1), got {least_sample_size}")
+        self.clip, self.least_sample_size = (float(clip[0]), float(clip[1])), float(least_sample_size)
         self.calibration: Calibration | None = None
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
@@ -79,11 +91,18 @@ class ImportanceWeighting:
             synthetic: shape (M,), logits of synthetic pairs.
         """
         temperature = calibrate_temperature(real, synthetic, bounds=(_COOLEST, _HOTTEST))
+        untempered = size = self._sample_size(synthetic, temperature)
+        while size < self.least_sample_size:
+            temperature *= _TEMPERING
+            size = self._sample_size(synthetic, temperature)
         log_mean = log_mean_weight(synthetic, temperature=temperature)
         free = importance_weights(synthetic, temperature=temperature, log_mean=log_mean)
-        size = effective_sample_size(self._weights(synthetic, temperature, log_mean))
-        self.calibration = Calibration(temperature, log_mean, size, clipped_share(free, self.clip))
+        self.calibration = Calibration(temperature, log_mean, size, clipped_share(free, self.clip), untempered)
         return self.calibration
+
+    def _sample_size(self, logits: torch.Tensor, temperature: float) -> float:
+        log_mean = log_mean_weight(logits, temperature=temperature)
+        return effective_sample_size(self._weights(logits, temperature, log_mean))
 
     def _weights(self, logits: torch.Tensor, temperature: float, log_mean: float) -> torch.Tensor:
         return importance_weights(logits, temperature=temperature, clip=self.clip, log_mean=log_mean)

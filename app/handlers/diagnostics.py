@@ -38,7 +38,8 @@ class Diagnostics:
     ``NNNNNN.json`` with the numbers, which also go to ``engine.state.scalars`` as ``held_out/...``:
 
     - ``auroc``, ``initial_auroc``: of the discriminator, real against refined and against initial patches;
-    - ``temperature``, ``effective_sample_size``, ``clipped``: see :class:`~nucleosynth.engines.Calibration`;
+    - ``temperature``, ``effective_sample_size``, ``clipped``, ``untempered_sample_size``:
+      see :class:`~nucleosynth.engines.Calibration`;
     - ``agreement_before``, ``agreement_after``: Dice coefficient of the synthetic mask and the patch's own Otsu mask.
 
     Args:
@@ -118,16 +119,17 @@ class Diagnostics:
                 "temperature": calibration.temperature,
                 "effective_sample_size": calibration.effective_sample_size,
                 "clipped": calibration.clipped,
+                "untempered_sample_size": calibration.untempered_sample_size,
             }
         return numbers
 
     def _warn(self, iteration: int, numbers: dict[str, float]) -> None:
-        size = numbers.get("effective_sample_size", 1.0)
+        size = numbers.get("untempered_sample_size", 1.0)
         if size < self.least_sample_size:
             self._report(
-                f"iteration {iteration}: the weights collapsed, their effective sample size is {size:.1%} of the "
-                f"patches (AUROC of the discriminator {numbers['auroc']:.3f}); give the refiner more steps, or clip "
-                "the weights closer to 1"
+                f"iteration {iteration}: the weights collapsed, their effective sample size would be {size:.1%} of "
+                f"the patches (AUROC of the discriminator {numbers['auroc']:.3f}), and were tempered to "
+                f"{numbers['effective_sample_size']:.0%}; give the refiner more steps"
             )
         elif numbers["auroc"] > _WON:
             self._report(

@@ -62,10 +62,34 @@ def test_one_not_sure_enough_is_sharpened_but_not_without_bound():
     assert ImportanceWeighting().calibrate(real / 10, synthetic / 10).temperature == 0.25
 
 
+def test_weights_that_rest_on_one_patch_are_tempered_in_the_same_order():
+    real, synthetic = torch.full((40,), 30.0), torch.linspace(-60, -20, 40)
+    free = ImportanceWeighting(clip=(0, 1e6), least_sample_size=0).calibrate(real, synthetic)
+    assert free.effective_sample_size == free.untempered_sample_size < 0.03
+    weighting = ImportanceWeighting(clip=(0, 1e6), least_sample_size=0.3)
+    tempered = weighting.calibrate(real, synthetic)
+    assert tempered.untempered_sample_size == free.effective_sample_size
+    assert tempered.temperature > free.temperature
+    # The factor 1.1 overshoots by little.
+    assert 0.3 <= tempered.effective_sample_size < 0.35
+    assert (weighting(synthetic).diff() > 0).all()
+
+
+def test_even_weights_are_not_tempered():
+    calibration = ImportanceWeighting(least_sample_size=0.5).calibrate(REAL, SYNTHETIC)
+    assert calibration == ImportanceWeighting(least_sample_size=0).calibrate(REAL, SYNTHETIC)
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.0, math.nan])
+def test_a_least_sample_size_that_is_no_share_is_refused(least):
+    with pytest.raises(ValueError, match=r"least_sample_size must lie in \[0, 1\)"):
+        ImportanceWeighting(least_sample_size=least)
+
+
 def test_of_a_discriminator_that_knows_nothing_all_weights_are_alike():
     weighting = ImportanceWeighting()
     calibration = weighting.calibrate(torch.zeros(4), torch.zeros(6))
-    assert calibration == Calibration(1.0, 0.0, 1.0, 0.0)
+    assert calibration == Calibration(1.0, 0.0, 1.0, 0.0, 1.0)
     assert weighting(torch.zeros(3)).tolist() == [1, 1, 1]
 
 

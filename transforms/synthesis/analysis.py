@@ -11,7 +11,7 @@ from skimage.segmentation import watershed
 
 from ..masks import NucleusPrior
 from ..stain import NuclearMaterial, fill_small_holes, rgb_to_hed, rgb_to_od, segment_nuclear_material
-from ..texture import chromatin_texture, eosin_texture, inpaint_background
+from ..texture import chromatin_texture, eosin_texture, extend_labels, inpaint_background
 
 __all__ = ["NuclearColours", "TileAnalysis", "analyze_tile", "split_nuclei"]
 
@@ -26,6 +26,9 @@ _MOST_MERGED = 0.4
 # Share of the deviation of hue inside a nucleus that is structure, not noise, and the largest there is, in optical
 # density; more is several nuclei taken for one.
 _HUE_SHARE, _HUE_LIMIT = 0.8, 0.08
+# Blur against noise, in µm, before the slope of boundaries is measured; and the variance, in µm², by which painted
+# boundaries measure blurrier than they were painted, since nuclei lie in cytoplasm and on each other.
+_EDGE_BLUR_UM, _EDGE_EXCESS_UM2 = 0.5, 0.044
 # Cells of the density map, and the distance over which density is averaged, in µm.
 _CELL_UM, _DENSITY_UM = 4.0, 10.0
 
@@ -183,18 +186,39 @@ def _hue_deviation(residual: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return (np.clip(_HUE_SHARE * np.sqrt(max(variance[-1], 0)), 0, _HUE_LIMIT) * directions[:, -1]).astype(np.float32)
 
 
-def _edge_sigma(od: np.ndarray, pieces: np.ndarray, material: NuclearMaterial, mpp: float) -> float:
-    """Blur of the boundaries: blurred by sigma, a step of height h is at most h / (sigma sqrt(2 pi)) steep."""
-    red = np.ascontiguousarray(od[..., 0])
-    slope = np.hypot(
-        cv2.Sobel(red, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8),
-        cv2.Sobel(red, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8),
+def _edge_sigma(od: np.ndarray, pieces: np.ndarray, inside: np.ndarray, nuclear: np.ndarray, mpp: float) -> float:
+    """Blur of the boundaries, in pixels, as the median nucleus shows it.
+
+    Blurred by sigma, a step of height h is at most h / (sigma sqrt(2 pi)) steep. Noise is steep, too: it is blurred
+    away first, and the variance of that blur is taken off again.
+    """
+    red, count = np.ascontiguousarray(od[..., 0]), int(pieces.max())
+    soft = cv2.GaussianBlur(red, (0, 0), _EDGE_BLUR_UM / mpp)
+    slope = np.hypot(cv2.Sobel(soft, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(soft, cv2.CV_32F, 0, 1, scale=1 / 8))
+    label = pieces.astype(np.uint16)
+    rim = (label > 0) & (cv2.erode(label, np.ones((3, 3), np.uint8)) == 0)
+    # From 0.5 to 1.5 µm outside, where no other nucleus is.
+    around = extend_labels(label, round(1.5 / mpp))
+    around[extend_labels(nuclear.astype(np.uint8), round(0.5 / mpp)) > 0] = 0
+
+    def means(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixels = np.bincount(ids, minlength=count + 1)[1:]
+        return np.bincount(ids, values, count + 1)[1:] / np.maximum(pixels, 1), pixels
+
+    (dark, enough), (pale, beside), (steep, rims) = (
+        means(ids[where], values[where])
+        for ids, where, values in (
+            (label, inside, red),
+            (around, around > 0, red),
+            (label, rim, cv2.dilate(slope, np.ones((3, 3), np.uint8))),
+        )
     )
-    edge = cv2.morphologyEx((pieces > 0).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    if not edge.any():
+    chosen = (np.minimum(enough, beside) * mpp**2 > 1.25) & (rims * mpp > 2.5) & (dark - pale > 0.02)
+    if not chosen.any():
         return 0.25 / mpp
-    steepest = float(np.quantile(slope[edge], 0.75))
-    return float(np.clip(material.contrast / (max(steepest, 1e-6) * np.sqrt(2 * np.pi)), 0.6, 1.25 / mpp))
+    variance = ((dark - pale)[chosen] / (np.maximum(steep[chosen], 1e-6) * np.sqrt(2 * np.pi))) ** 2
+    spread = np.sqrt(max(float(np.median(variance)) - (_EDGE_BLUR_UM**2 + _EDGE_EXCESS_UM2) / mpp**2, 0))
+    return float(np.clip(spread, 0.6, 1.25 / mpp))
 
 
 def _shade(od: np.ndarray, background: np.ndarray, material: NuclearMaterial) -> np.ndarray:
@@ -232,9 +256,9 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
     tissue_map = cv2.resize(material.tissue.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
     # Three in ten nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
     wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
-    edge_sigma = _edge_sigma(od, pieces, material, mpp)
-    background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)
     inside = _inside(pieces, mpp)
+    edge_sigma = _edge_sigma(od, pieces, inside, material.otsu, mpp)
+    background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)
     seen = np.bincount(pieces[inside & material.sub], minlength=count + 1)[1:] * mpp**2 >= 3
     chromatin, tone = chromatin_texture(rgb, inside, background, mpp, np.random.RandomState(seed), edge_sigma)
     return TileAnalysis(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .transfer import GRAIN_UM, local_mean, transfer_without_seams
+from .transfer import local_mean, noise_of, transfer_without_seams
 
 __all__ = ["inpaint_background"]
 
@@ -54,10 +54,10 @@ def inpaint_background(
         return rgb
     image = rgb.astype(np.float32)
     low = _low_frequencies(image, mask, 2.0 / mpp)
-    smooth, _ = local_mean(image, ~mask, GRAIN_UM / mpp)
+    noise = noise_of(image, ~mask)
     shifts = 6.0 / mpp * np.repeat([1.0, 1.5, 2.5, 4.0], 6)
-    detail, grain, _ = transfer_without_seams(smooth - low, image - smooth, mask, shifts, seam_sigma, rng)
+    detail, moved, _ = transfer_without_seams(image - low - noise, noise, mask, shifts, seam_sigma, rng)
     alpha = cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), _FEATHER / 2)
     alpha = np.maximum(alpha, mask)[..., None]
-    # Only what is smooth fades over: a mix of two grains would be less rough than either.
-    return np.clip(np.rint(alpha * (low + detail) + (1 - alpha) * smooth + grain), 0, 255).astype(np.uint8)
+    # Noise does not fade over: a mix of two would be less rough than either.
+    return np.clip(np.rint(alpha * (low + detail) + (1 - alpha) * (image - noise) + moved), 0, 255).astype(np.uint8)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from .transfer import GRAIN_UM, local_mean, transfer_without_seams
+from .transfer import local_mean, noise_of, transfer_without_seams
 
 __all__ = ["chromatin_texture"]
 
@@ -32,7 +31,7 @@ def chromatin_texture(
     Args:
         rgb: uint8, shape (H, W, 3), a tile.
         nuclei: bool, shape (H, W), the inside of its nuclei.
-        background: uint8, shape (H, W, 3), the tile without nuclei, whose grain fills what is left.
+        background: uint8, shape (H, W, 3), the tile without nuclei, whose noise fills what is left.
         mpp: µm per pixel.
         rng: source of randomness, for the places that texture comes from.
         seam_sigma: blur where two pieces of texture meet, in pixels; the sharpness of the tile.
@@ -41,13 +40,13 @@ def chromatin_texture(
         Texture, int8, shape (H, W, 3), in steps of an 8-bit colour, of about mean 0; and the tone of the tile's nuclei,
         uint8, shape (H, W, 3), which holds inside of ``nuclei`` only.
     """
-    image, behind, fine = rgb.astype(np.float32), background.astype(np.float32), GRAIN_UM / mpp
+    image = rgb.astype(np.float32)
     tone, _ = local_mean(image, nuclei, _TONE_UM / mpp)
-    smooth, _ = local_mean(image, nuclei, fine)
-    detail, grain, empty = transfer_without_seams(
-        smooth - tone, image - smooth, ~nuclei, _SHIFTS_UM / mpp, seam_sigma, rng
+    noise = noise_of(image, nuclei)
+    detail, moved, empty = transfer_without_seams(
+        image - tone - noise, noise, ~nuclei, _SHIFTS_UM / mpp, seam_sigma, rng
     )
     if empty.any():
-        grain[empty] = (behind - cv2.GaussianBlur(behind, (0, 0), fine))[empty]
-    texture = np.clip(np.rint(detail + grain), -127, 127).astype(np.int8)
+        moved[empty] = noise_of(background.astype(np.float32), np.ones(nuclei.shape, bool))[empty]
+    texture = np.clip(np.rint(detail + moved), -127, 127).astype(np.int8)
     return texture, np.clip(np.rint(tone), 0, 255).astype(np.uint8)

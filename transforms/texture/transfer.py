@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-__all__ = ["GRAIN_UM", "local_mean", "transfer_detail", "transfer_without_seams"]
+__all__ = ["local_mean", "noise_of", "transfer_detail", "transfer_without_seams"]
 
-GRAIN_UM = 0.5
-"""Structures finer than this, as the standard deviation of a Gaussian in µm, are grain."""
+# Noise is finer than this, the standard deviation of a Gaussian in px, whatever the scale of the tissue. It is measured
+# over this distance, in px, where a tile is most even, which is this share of it, and bounded by so many deviations.
+_FINEST, _OVER, _EVEN, _BOUND = 2.0, 3.0, 0.05, 2.5
 
 
 def local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +30,25 @@ def local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> tuple[np.n
     reach = cv2.GaussianBlur(weight, (0, 0), sigma)
     mean = cv2.GaussianBlur(image * weight[..., None], (0, 0), sigma) / np.maximum(reach, 1e-3)[..., None]
     return mean, reach
+
+
+def noise_of(image: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """What of an image is noise of its camera and compression: fine, and no larger than where the image is most even.
+
+    Args:
+        image: float32, shape (H, W, C).
+        where: bool, shape (H, W), the pixels that are looked at.
+
+    Returns:
+        float32, shape (H, W, C), within two and a half standard deviations of the noise; what it holds elsewhere means
+        nothing.
+    """
+    if not where.any():
+        return np.zeros_like(image)
+    finest = image - local_mean(image, where, _FINEST)[0]
+    power = local_mean(finest * finest, where, _OVER)[0][where]
+    bound = _BOUND * np.sqrt(np.quantile(power, _EVEN, axis=0)).astype(np.float32)
+    return np.clip(finest, -bound, bound)
 
 
 def transfer_detail(
@@ -67,7 +87,7 @@ def transfer_detail(
 
 def transfer_without_seams(
     detail: np.ndarray,
-    grain: np.ndarray,
+    noise: np.ndarray,
     mask: np.ndarray,
     distances: Iterable[float],
     seam_sigma: float,
@@ -76,23 +96,23 @@ def transfer_without_seams(
     """Fill masked pixels as :func:`transfer_detail` does, and smooth the seams.
 
     Where two pieces meet there is an edge that the tissue does not have: it is blurred to the tile's own sharpness.
-    Grain is as rough on both sides of a seam, and stays so; a blurred line through it would be seen.
+    Noise is as rough on both sides of a seam, and stays so; a line without it gives the seam away to any network.
 
     Args:
-        detail: float32, shape (H, W, C), structures coarser than grain.
-        grain: float32, shape (H, W, C), moved along with them.
+        detail: float32, shape (H, W, C), without noise.
+        noise: float32, shape (H, W, C), moved along with it.
         mask: bool, shape (H, W), what is filled.
         distances: length of each shift, in pixels; its direction is drawn.
         seam_sigma: standard deviation of the blur along seams, in pixels.
         rng: source of randomness.
 
     Returns:
-        The filled detail and grain, 0 where no shift has filled them, and where that is, bool, shape (H, W).
+        The filled detail and noise, 0 where no shift has filled them, and where that is, bool, shape (H, W).
     """
-    both, piece = transfer_detail(np.concatenate([detail, grain], axis=2), mask, distances, rng)
+    both, piece = transfer_detail(np.concatenate([detail, noise], axis=2), mask, distances, rng)
     empty = piece == 255
     both[empty] = 0
-    detail, grain = np.split(both, 2, axis=2)
+    detail, noise = np.split(both, 2, axis=2)
     seam = cv2.morphologyEx(piece, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     weight = np.clip(2 * cv2.GaussianBlur(seam.astype(np.float32), (0, 0), seam_sigma), 0, 1)[..., None]
-    return weight * cv2.GaussianBlur(detail, (0, 0), seam_sigma) + (1 - weight) * detail, grain, empty
+    return weight * cv2.GaussianBlur(detail, (0, 0), seam_sigma) + (1 - weight) * detail, noise, empty

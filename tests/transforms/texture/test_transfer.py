@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucleosynth.transforms.texture.transfer import local_mean, transfer_detail, transfer_without_seams
+from nucleosynth.transforms.texture.transfer import local_mean, noise_of, transfer_detail, transfer_without_seams
 
 
 def numbered(height, width):
@@ -66,23 +66,23 @@ def test_every_pixel_keeps_its_own_or_gets_an_unmasked_one(height, width, share,
         assert len({*zip((ys - moved // width)[here], (xs - moved % width)[here], strict=True)}) == 1
 
 
-def test_seams_are_smoothed_and_the_grain_across_them_is_not():
+def test_seams_are_smoothed_and_the_noise_across_them_is_not():
     """The left half is of one tone, the right half is moved in from another: a step, and noise on both sides."""
     rng = np.random.default_rng(0)
     steps = np.where(np.arange(120) % 40 < 20, 0, 60).astype(np.float32)
     detail = np.broadcast_to(steps[:, None, None], (120, 80, 3)).copy()
-    grain = rng.normal(0, 5, detail.shape).astype(np.float32)
+    noise = rng.normal(0, 5, detail.shape).astype(np.float32)
     mask = np.zeros((120, 80), bool)
     mask[:, 30:50] = True
     shifts = [25.0] * 40
     rough, piece = transfer_detail(detail, mask, shifts, np.random.RandomState(1))
-    soft, moved, empty = transfer_without_seams(detail, grain, mask, shifts, 2.0, np.random.RandomState(1))
+    soft, moved, empty = transfer_without_seams(detail, noise, mask, shifts, 2.0, np.random.RandomState(1))
     assert not empty.any()
     across = np.abs(np.diff(rough[..., 0], axis=1)).max()
     assert across == 60
     assert np.abs(np.diff(soft[..., 0], axis=1)).max() < 0.5 * across
     assert moved[mask].std() == pytest.approx(5, rel=0.05)
-    np.testing.assert_array_equal(moved[~mask], grain[~mask])
+    np.testing.assert_array_equal(moved[~mask], noise[~mask])
     far = (piece == 0) & (np.abs(np.arange(80) - 39.5) > 22)
     np.testing.assert_array_equal(soft[far], detail[far])
 
@@ -90,7 +90,25 @@ def test_seams_are_smoothed_and_the_grain_across_them_is_not():
 def test_what_no_shift_fills_is_0_without_seams():
     detail, mask = numbered(40, 40), np.zeros((40, 40), bool)
     mask[10:30, 10:30] = True
-    soft, grain, empty = transfer_without_seams(detail, detail, mask, [], 1.0, np.random.RandomState(0))
+    soft, noise, empty = transfer_without_seams(detail, detail, mask, [], 1.0, np.random.RandomState(0))
     np.testing.assert_array_equal(empty, mask)
-    assert not grain[mask].any()
+    assert not noise[mask].any()
     assert not soft[18:22, 18:22].any()
+
+
+def test_noise_is_what_there_is_where_the_image_is_even():
+    """A step of 100 and noise of 3: what is taken for noise is as strong as it, and does not hold the step."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 3, (120, 120, 3)).astype(np.float32)
+    image = true + np.where(np.arange(120) < 60, 50, 150).astype(np.float32)[:, None]
+    noise = noise_of(image, np.ones((120, 120), bool))
+    assert noise[:, :50].std() == pytest.approx(3, rel=0.12)
+    assert np.corrcoef(noise[:, :50].ravel(), true[:, :50].ravel())[0, 1] > 0.95
+    assert np.abs(noise).max() < 3 * 3
+
+
+def test_an_image_without_noise_has_none():
+    image = np.zeros((60, 60, 3), np.float32)
+    image[20:40, 20:40] = 200
+    assert np.abs(noise_of(image, np.ones((60, 60), bool))).max() < 0.1
+    assert not noise_of(image, np.zeros((60, 60), bool)).any()
