@@ -94,7 +94,7 @@ def main() -> None:
         "max_overlap 0.5": SynthesisSettings(mask=MaskSettings(max_overlap=0.5, empty=0)),
         "half of them lymphocytes": SynthesisSettings(mask=MaskSettings(classes=(lymphocytes,), empty=0)),
         "chromatin cleared": SynthesisSettings(cleared=(0.5, 0.6)),
-        "sharp and flat": SynthesisSettings(edge_gain=(0.4, 0.4), cleared=(0, 0), blur_spots=0),
+        "sharp": SynthesisSettings(edge_gain=(0.4, 0.4), cleared=(0, 0), blur_spots=0),
     }
     save("variants.jpg", row({name: paint(tiles, 1, draw(tiles, 1, s))[1] for name, s in variants.items()}))
 

@@ -62,7 +62,7 @@ class ImportanceWeighting:
         calibration: the last one; None before the first.
     """
 
-    def __init__(self, clip: tuple[float, float] = (0.1, 4.0), least_sample_size: float = 0.25) -> None:
+    def __init__(self, clip: tuple[float, float] = (0.1, 4.0), least_sample_size: float = 0.4) -> None:
         if not 0 <= clip[0] < 1 < clip[1] < math.inf:
             raise ValueError(f"clip must be two bounds around 1, got {tuple(clip)}")
         if not 0 <= least_sample_size < 1:

@@ -96,7 +96,7 @@ def test_of_a_discriminator_that_knows_nothing_all_weights_are_alike():
 @settings(deadline=None, derandomize=True)
 @given(logits, logits)
 def test_the_mean_over_the_calibration_set_is_1_but_for_what_is_clipped(real, synthetic):
-    wide, narrow = ImportanceWeighting(clip=(0, 1e6)), ImportanceWeighting(clip=(0.25, 2))
+    wide, narrow = (ImportanceWeighting(clip, least_sample_size=0) for clip in ((0, 1e6), (0.25, 2)))
     wide.calibrate(real, synthetic)
     calibration = narrow.calibrate(real, synthetic)
     free = wide(synthetic)

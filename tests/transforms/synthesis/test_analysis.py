@@ -125,13 +125,15 @@ def test_there_are_no_nuclei_on_glass(discs):
     assert density[:, :8].min() > 0
 
 
+@pytest.mark.parametrize("noise", [0, 7])
 @pytest.mark.parametrize("blur", [1.0, 2.0, 3.0])
-def test_the_blur_of_the_boundaries_is_measured(blur):
+def test_the_blur_of_the_boundaries_is_measured_through_noise(blur, noise):
     image = np.full((200, 200, 3), (226, 160, 196), np.uint8)
     for x in (40, 100, 160):
         for y in (40, 100, 160):
             cv2.circle(image, (x, y), 15, (108, 74, 150), -1)
-    tile = analyze_tile(cv2.GaussianBlur(image, (0, 0), blur))
+    soft = cv2.GaussianBlur(image, (0, 0), blur) + np.random.default_rng(0).normal(0, noise, image.shape)
+    tile = analyze_tile(np.clip(np.rint(soft), 0, 255).astype(np.uint8))
     assert tile.edge_sigma == pytest.approx(blur, rel=0.3)
 
 
