@@ -156,16 +156,21 @@ def _inside(pieces: np.ndarray, mpp: float) -> np.ndarray:
     return cv2.distanceTransform((pieces > 0).astype(np.uint8), cv2.DIST_L2, 3) >= 0.5 / mpp
 
 
+def _piece_means(ids: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the values, and number of them, in pieces 1 to count; ids and values of shape (K,)."""
+    pixels = np.bincount(ids, minlength=count + 1)[1:]
+    return np.bincount(ids, values, count + 1)[1:] / np.maximum(pixels, 1), pixels
+
+
 def _gather_colours(
     od: np.ndarray, tone: np.ndarray, pieces: np.ndarray, inside: np.ndarray, chosen: np.ndarray
 ) -> NuclearColours:
     """Colour and contrast of some pieces from their inside; contrast from their tone."""
     count, grey = len(chosen), tone.mean(axis=2)
     ids = pieces[inside]
-    pixels = np.maximum(np.bincount(ids, minlength=count + 1)[1:], 1)
 
     def means(values: np.ndarray) -> np.ndarray:
-        return np.bincount(ids, values[inside], count + 1)[1:] / pixels
+        return _piece_means(ids, values[inside], count)[0]
 
     colour = np.stack([means(od[..., c]) for c in range(3)], axis=1)
     mean = means(grey)
@@ -200,13 +205,8 @@ def _edge_sigma(od: np.ndarray, pieces: np.ndarray, inside: np.ndarray, nuclear:
     # From 0.5 to 1.5 µm outside, where no other nucleus is.
     around = extend_labels(label, round(1.5 / mpp))
     around[extend_labels(nuclear.astype(np.uint8), round(0.5 / mpp)) > 0] = 0
-
-    def means(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pixels = np.bincount(ids, minlength=count + 1)[1:]
-        return np.bincount(ids, values, count + 1)[1:] / np.maximum(pixels, 1), pixels
-
     (dark, enough), (pale, beside), (steep, rims) = (
-        means(ids[where], values[where])
+        _piece_means(ids[where], values[where], count)
         for ids, where, values in (
             (label, inside, red),
             (around, around > 0, red),
