@@ -37,7 +37,17 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 MPP = 0.25
-FOLDS, STEPS, CROP, BATCH = 5, 250, 96, 32
+FOLDS, SIDE, BATCH = 5, 400, 32
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a classifier is trained: steps of 32 crops, whose pixels are averaged ``downsampling`` in each direction."""
+
+    steps: int = 250
+    crop: int = 96
+    downsampling: int = 1
+    folds: int = FOLDS  # how many of the five fifths of the tiles are judged, each by a classifier of the other four
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,14 @@ def network() -> nn.Module:
 
 
 def as_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([i[:400, :400] for i in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.stack([i[:SIDE, :SIDE] for i in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @dataclass(frozen=True)
 class Verdicts:
     """Held-out scores of a classifier, the higher the more real, with the truth (1 real) beside them."""
 
+    judged: np.ndarray  # which patches, first real and then synthetic ones, were held out
     patch_score: np.ndarray
     patch_truth: np.ndarray
     crop_score: np.ndarray
@@ -124,7 +135,7 @@ def separability(real: Patches, synthetic: Patches, seed: int) -> tuple[float, f
     )
 
 
-def classify(real: Patches, synthetic: Patches, seed: int) -> Verdicts:
+def classify(real: Patches, synthetic: Patches, seed: int, protocol: Protocol = Protocol()) -> Verdicts:
     """Train classifiers of real and synthetic, and let each judge the fold that it was not trained on.
 
     A tile and the patches made from it are held out together, so that the classifier cannot know a tile.
@@ -135,33 +146,51 @@ def classify(real: Patches, synthetic: Patches, seed: int) -> Verdicts:
     x = as_tensor([*real.images, *synthetic.images])
     y = torch.cat([torch.ones(len(real.images)), torch.zeros(len(synthetic.images))])
     fold = rng.permutation(len(real.images))[np.concatenate([real.tile, synthetic.tile])] % FOLDS
-    patch_score, crop_score, crop_truth = np.zeros(len(y)), [], []
-    for held_out in range(FOLDS):
-        model, train = network(), np.flatnonzero(fold != held_out)
-        optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS)
-        model.train()
-        for _ in range(STEPS):
-            index = rng.choice(train, BATCH)
-            batch = []
-            for i in index:
-                top, left = rng.integers(0, 400 - CROP + 1, 2)
-                crop = torch.rot90(x[i, :, top : top + CROP, left : left + CROP], int(rng.integers(4)), (1, 2))
-                batch.append(crop.flip(2) if rng.integers(2) else crop)
-            loss = nn.functional.binary_cross_entropy_with_logits(model(torch.stack(batch))[:, 0], y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        model.eval()
-        with torch.inference_mode():
-            for i in np.flatnonzero(fold == held_out):
-                crops = x[i].unfold(1, CROP, 76).unfold(2, CROP, 76).permute(1, 2, 0, 3, 4).reshape(-1, 3, CROP, CROP)
-                logits = model(crops)[:, 0].numpy()
-                patch_score[i] = logits.mean()
-                crop_score.append(logits)
-                crop_truth.append(np.full(len(logits), float(y[i])))
-    return Verdicts(patch_score, y.numpy(), np.concatenate(crop_score), np.concatenate(crop_truth))
+    patch_score, crop_score, crop_truth = np.full(len(y), np.nan), [], []
+    for held_out in range(protocol.folds):
+        model = train(x, y, np.flatnonzero(fold != held_out), protocol, rng)
+        for i in np.flatnonzero(fold == held_out):
+            logits = judge(model, x[i], protocol)
+            patch_score[i] = logits.mean()
+            crop_score.append(logits)
+            crop_truth.append(np.full(len(logits), float(y[i])))
+    judged = np.isfinite(patch_score)
+    return Verdicts(
+        judged, patch_score[judged], y.numpy()[judged], np.concatenate(crop_score), np.concatenate(crop_truth)
+    )
+
+
+def train(
+    x: torch.Tensor, y: torch.Tensor, index: np.ndarray, protocol: Protocol, rng: np.random.Generator
+) -> nn.Module:
+    """Train a fresh network on random crops of the patches ``index``, half of them real."""
+    model, size = network(), protocol.crop
+    classes = [index[y[index].numpy() == value] for value in (0, 1)]
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=protocol.steps)
+    model.train()
+    for _ in range(protocol.steps):
+        chosen = np.concatenate([rng.choice(each, BATCH // 2) for each in classes])
+        batch = []
+        for i in chosen:
+            top, left = rng.integers(0, SIDE - size + 1, 2)
+            crop = torch.rot90(x[i, :, top : top + size, left : left + size], int(rng.integers(4)), (1, 2))
+            batch.append(crop.flip(2) if rng.integers(2) else crop)
+        seen = nn.functional.avg_pool2d(torch.stack(batch), protocol.downsampling)
+        loss = nn.functional.binary_cross_entropy_with_logits(model(seen)[:, 0], y[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def judge(model: nn.Module, image: torch.Tensor, protocol: Protocol) -> np.ndarray:
+    """Logits of 5 x 5 overlapping crops."""
+    size, step = protocol.crop, (SIDE - protocol.crop) // 4
+    crops = image.unfold(1, size, step).unfold(2, size, step).permute(1, 2, 0, 3, 4).reshape(-1, 3, size, size)
+    with torch.inference_mode():
+        return model(nn.functional.avg_pool2d(crops, protocol.downsampling))[:, 0].numpy()
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
     nucleosynth synthesize REAL -o INITIAL -n 100
     nucleosynth synthesize REAL -o REFINED -n 100 --refiner MODEL
-    python benchmarks/refinement.py REAL INITIAL REFINED [--seeds 3] [--json FILE] [--plot FILE]
+    python benchmarks/refinement.py REAL INITIAL REFINED [--seeds 3] [--steps 1500] [--json FILE] [--plot FILE]
 
 Both sets show the same nuclei, since the seed is the same. Fresh classifiers, which share nothing with the
-discriminator, learn to tell real from initial and real from refined patches (``benchmarks/realism.py``); the lower
-their AUROC on tiles that they do not know, the more real the patches. The paper asked a pathologist which patches look
+discriminator, learn to tell real from initial and real from refined patches (``benchmarks/realism.py``), some at the
+scale of the images, some at half of it; the lower their AUROC on tiles that they do not know, the more real the
+patches. Each seed holds out another fifth of the tiles. The paper asked a pathologist which patches look
 real (Fig. 7a); here the classifiers of the refined patches are asked: the half that they take for more real should
 weigh more.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,11 +25,14 @@ from pathlib import Path
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from realism import MPP, Patches, Verdicts, classify, image_files, load, load_synthetic
+from realism import MPP, Patches, Protocol, Verdicts, classify, image_files, load, load_synthetic
+from rich.progress import track
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from nucleosynth.handlers import otsu_agreement
+
+DOWNSAMPLING = (1, 2)
 
 
 def read_weights(folder: Path) -> np.ndarray:
@@ -41,32 +46,48 @@ def label_agreement(patches: Patches, folder: Path) -> float:
     return otsu_agreement(np.stack(patches.images), np.stack(labels), MPP)
 
 
-def synthetic_scores(verdicts: list[Verdicts]) -> np.ndarray:
-    """Mean over classifiers of the rank of each synthetic patch, 0 to 1; the higher, the more real."""
-    ranks = [v.patch_score[v.patch_truth == 0].argsort().argsort() for v in verdicts]
-    return np.mean(ranks, axis=0) / (len(ranks[0]) - 1)
+def synthetic_scores(verdicts: list[Verdicts], real: int) -> np.ndarray:
+    """Mean over classifiers of the rank of each synthetic patch, 0 to 1, the higher the more real; NaN: not judged."""
+    ranks = np.full((len(verdicts), len(verdicts[0].judged) - real), np.nan)
+    for row, verdict in zip(ranks, verdicts, strict=True):
+        place = verdict.patch_score[verdict.patch_truth == 0].argsort().argsort()
+        row[verdict.judged[real:]] = place / (len(place) - 1)
+    judged = np.isfinite(ranks).any(axis=0)
+    return np.array([np.nanmean(column) if any_ else np.nan for column, any_ in zip(ranks.T, judged, strict=True)])
+
+
+def train_classifiers(real: Patches, sets: dict[str, Patches], steps: int, seeds: int) -> dict[tuple[str, int], list]:
+    """Verdicts on each set by classifiers of each downsampling, one a seed."""
+    protocols = [Protocol(steps=steps, crop=96 * factor, downsampling=factor, folds=1) for factor in DOWNSAMPLING]
+    with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        jobs = {
+            (name, protocol.downsampling): [pool.submit(classify, real, each, seed, protocol) for seed in range(seeds)]
+            for protocol in protocols
+            for name, each in sets.items()
+        }
+        for future in track([future for futures in jobs.values() for future in futures], "classifiers"):
+            future.result()
+    return {key: [future.result() for future in futures] for key, futures in jobs.items()}
 
 
 def measure(arguments: argparse.Namespace) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     files = image_files(arguments.real)
     real = load(files, range(len(files)))
-    sets = {"initial": load_synthetic(arguments.initial, files), "refined": load_synthetic(arguments.refined, files)}
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        jobs = [(name, seed) for seed in range(arguments.seeds) for name in sets]
-        futures = [pool.submit(classify, real, sets[name], seed) for name, seed in jobs]
-        verdicts: dict[str, list[Verdicts]] = {name: [] for name in sets}
-        for (name, _), future in zip(jobs, futures, strict=True):
-            verdicts[name].append(future.result())
-    weights, score = read_weights(arguments.refined), synthetic_scores(verdicts["refined"])
-    found: dict[str, float] = {}
-    for name, each in verdicts.items():
-        scores = [roc_auc_score(v.patch_truth, v.patch_score) for v in each]
-        crops = [roc_auc_score(v.crop_truth, v.crop_score) for v in each]
-        found |= {f"AUROC by patch, {name}": float(np.mean(scores)), f"sd, {name}": float(np.std(scores))}
-        found |= {f"AUROC by crop, {name}": float(np.mean(crops))}
     folders = {"initial": arguments.initial, "refined": arguments.refined}
+    sets = {name: load_synthetic(folder, files) for name, folder in folders.items()}
+    verdicts = train_classifiers(real, sets, arguments.steps, arguments.seeds)
+    found: dict[str, float] = {}
+    for (name, factor), each in verdicts.items():
+        title = f"{name}, {MPP * factor:g} µm/px"
+        patches = [roc_auc_score(v.patch_truth, v.patch_score) for v in each]
+        crops = [roc_auc_score(v.crop_truth, v.crop_score) for v in each]
+        found |= {f"AUROC by patch, {title}": float(np.mean(patches)), f"- sd, {title}": float(np.std(patches))}
+        found |= {f"AUROC by crop, {title}": float(np.mean(crops))}
     found |= {f"label agreement, {name}": label_agreement(sets[name], folders[name]) for name in sets}
+    weights = read_weights(arguments.refined)
     found["effective sample size"] = float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
+    score = synthetic_scores([v for factor in DOWNSAMPLING for v in verdicts["refined", factor]], len(files))
+    weights, score = weights[np.isfinite(score)], score[np.isfinite(score)]
     realistic = score >= np.median(score)
     found["weight of the realistic half"] = float(weights[realistic].mean())
     found["weight of the other half"] = float(weights[~realistic].mean())
@@ -96,7 +117,8 @@ def main() -> None:
     parser.add_argument("real", type=Path)
     parser.add_argument("initial", type=Path)
     parser.add_argument("refined", type=Path)
-    parser.add_argument("--seeds", type=int, default=3, help="classifiers per set")
+    parser.add_argument("--seeds", type=int, default=3, help="classifiers of each set and scale")
+    parser.add_argument("--steps", type=int, default=1500, help="steps of training a classifier")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()

@@ -38,6 +38,25 @@ def test_the_logit_is_the_mean_of_a_map_of_one_logit_every_16_pixels(images):
         torch.testing.assert_close(network(image, reference), logits.mean((1, 2, 3)))
 
 
+def test_downsampled_it_judges_the_means_of_pixels(images):
+    """Alternating pixels that leave each mean as it is are not seen; the map has so many fewer logits."""
+    network, image, reference = Discriminator(NARROW, downsampling=2), images(2, 64, 96) * 0.5, images(2)
+    lattice = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(32, 48)
+    full = Discriminator(NARROW)
+    full.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        logits = network.patch_logits(image, reference)
+        assert logits.shape == (2, 1, 2, 3)
+        torch.testing.assert_close(network.patch_logits(image + lattice, reference), logits)
+        means = [each.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5)) for each in (image, reference)]
+        torch.testing.assert_close(network(image, reference), full(*means))
+        assert not torch.allclose(full(image + lattice, reference), full(image, reference), atol=1e-4)
+
+
+def test_downsampled_it_takes_the_smallest_patches(images):
+    assert Discriminator(NARROW, downsampling=3)(images(2, 16, 16)).shape == (2,)
+
+
 def test_logits_are_float32_under_autocast(images):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Discriminator(NARROW)(images(2)).dtype == torch.float32
@@ -88,3 +107,8 @@ def test_mismatched_pairs_are_told_from_pairs_of_one_type():
 def test_widths_that_are_not_five_positive_numbers_are_refused(widths):
     with pytest.raises(ValueError, match=f"widths must be five positive numbers, got .{', '.join(map(str, widths))}"):
         Discriminator(widths)
+
+
+def test_less_than_no_downsampling_is_refused():
+    with pytest.raises(ValueError, match="downsampling must be at least 1, got 0"):
+        Discriminator(NARROW, downsampling=0)
