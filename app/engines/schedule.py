@@ -88,6 +88,11 @@ class Schedule:
         """Number of steps that a network takes in the whole training."""
         return sum(phase.iterations * getattr(phase, network) for phase in self.phases)
 
+    def first(self, network: str) -> int:
+        """Number, from 0, of the iteration in which a network takes its first step; 0 if it takes none."""
+        begins = zip((0, *self._ends), self.phases, strict=False)
+        return next((begin for begin, phase in begins if getattr(phase, network)), 0)
+
     def phase_number(self, iteration: int) -> int:
         """Number of the phase that an iteration, counted from 0, belongs to."""
         if not 0 <= iteration < self.iterations:

@@ -148,12 +148,14 @@ class SynthesisTrainer(Trainer):
         By the averaged refiner, if there is one: a refiner that swings around what it should do leaves its own traces.
         Rounding to 8 bits is what real patches went through too; a discriminator could tell by it.
         """
-        learner = self.learners.get(Networks.REFINER)
-        if learner is None:
-            return image.to(self.state.device)
-        return self._refine(learner.trained, image, reference)
+        return self._refine(image, reference).to(self.state.device)
 
-    def _refine(self, network: torch.nn.Module, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    def _refine(self, image: torch.Tensor, reference: torch.Tensor, averaged: bool = True) -> torch.Tensor:
+        learner = self.learners.get(Networks.REFINER)
+        # Before its first step a refiner leaves patches nearly as they are, at half the cost of a discriminator's step.
+        if learner is None or self.state.iteration <= self.schedule.first(Networks.REFINER):
+            return image
+        network = learner.trained if averaged else learner.network
         with torch.no_grad(), self.autocast():
             return to_uint8(network(self._floats(image), self._floats(reference)))
 
@@ -289,10 +291,8 @@ class SynthesisTrainer(Trainer):
     def _examples(self, batch: Batch, averaged: bool = True) -> Batch:
         """Refined examples, uint8: the batch, and as many of earlier ones from history, once it holds enough."""
         fresh = {key: batch[key] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
-        refiner = self.learners.get(Networks.REFINER)
-        if refiner is not None:
-            network = refiner.trained if averaged else refiner.network
-            fresh[Keys.IMAGE] = self._refine(network, fresh[Keys.IMAGE], fresh[Keys.REFERENCE]).cpu()
+        if Networks.REFINER in self.learners:
+            fresh[Keys.IMAGE] = self._refine(fresh[Keys.IMAGE], fresh[Keys.REFERENCE], averaged).cpu()
         if self.history is None:
             return fresh
         count = len(fresh[Keys.IMAGE])

@@ -43,10 +43,12 @@ class ResidualBlock(nn.Module):
 
 
 def with_detail(images: Tensor) -> Tensor:
-    """Put an image's fine detail beside it: four times what deviates from the mean of 5x5 pixels around.
+    """Put an image's fine detail beside it: twelve times what deviates from the mean of 5x5 pixels around.
 
     What gives a synthetic patch away is mostly grain and sharpness, of a small fraction of the range that colours span.
-    A network without normalisation finds it in hundreds of steps rather than thousands if it is as large as they are.
+    A network without normalisation finds it in hundreds of steps rather than thousands if it is as large as they are:
+    on tiles of `unlabelled/organs`, whose camera's noise is some two levels of 255, after 550 steps, and with a third
+    of the factor after 1200.
 
     Args:
         images: shape (B, 3, H, W).
@@ -56,7 +58,7 @@ def with_detail(images: Tensor) -> Tensor:
     """
     # A mean that leaves out what lies beyond the border, so that there is no edge.
     mean = functional.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
-    return torch.cat([images, 4 * (images - mean)], dim=1)
+    return torch.cat([images, 12 * (images - mean)], dim=1)
 
 
 def initialise(network: nn.Module) -> None:

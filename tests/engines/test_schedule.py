@@ -53,6 +53,12 @@ def test_steps_of_each_network_and_before_each_iteration():
     assert before == [0, 1, 2, 3, 6, 9, 17, 25, 33, 41, 42, 43, 44, 45]
 
 
+def test_the_first_step_of_each_network():
+    schedule = Schedule(PHASES)
+    assert [schedule.first(network) for network in ("discriminator", "refiner", "task")] == [0, 3, 5]
+    assert Schedule([{"task": 1, "iterations": 2}]).first("refiner") == 0
+
+
 @settings(deadline=None, derandomize=True)
 @given(phases)
 def test_steps_before_an_iteration_are_those_of_all_earlier_ones(phases):

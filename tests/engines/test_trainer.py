@@ -138,6 +138,17 @@ def test_without_a_refiner_patches_are_used_as_they_are(make_trainer, noise):
     assert torch.equal(trainer._examples(batch)[Keys.IMAGE], batch[Keys.IMAGE])
 
 
+def test_patches_are_used_as_they_are_until_the_refiner_takes_its_first_step(make_trainer, noise):
+    trainer = make_trainer([{"discriminator": 1, "iterations": 2}, {"refiner": 1, "iterations": 2}], history=None)
+    batch = next(iter(DataLoader(noise, batch_sampler=[[0, 1, 2]])))
+    with torch.no_grad():
+        trainer.learners["refiner"].network.last.bias += 1
+    changed = []
+    for trainer.state.iteration in (1, 2, 3, 4):
+        changed.append(not torch.equal(trainer._examples(batch, averaged=False)[Keys.IMAGE], batch[Keys.IMAGE]))
+    assert changed == [False, False, True, True]
+
+
 def test_as_many_examples_come_from_history_once_it_is_full_enough(make_trainer, noise):
     trainer = make_trainer([{"task": 1, "iterations": 1}])
     first, second = DataLoader(noise, batch_sampler=[[0, 1, 2, 3], [4, 5, 6, 7]])

@@ -82,7 +82,7 @@ def test_mismatched_pairs_are_told_from_pairs_of_one_type():
     """Types are colours of noise, new ones in every step: the patch alone and the reference alone say nothing."""
 
     def patches(colours):
-        return (colours[:, :, None, None] + 0.1 * torch.randn(len(colours), 3, 32, 32)).clamp(-1, 1)
+        return (colours[:, :, None, None] + 0.04 * torch.randn(len(colours), 3, 32, 32)).clamp(-1, 1)
 
     def draw(count):
         types, others = torch.rand(2, count, 3) * 1.6 - 0.8

@@ -108,7 +108,7 @@ def test_bfloat16_and_channels_last_give_nearly_the_same(make, images):
         network, batch = (each.to(memory_format=torch.channels_last) for each in (network, batch))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = network(batch)
-    assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
+    assert (exact - rough.float()).abs().max() < 0.08 * exact.abs().max()
 
 
 @everyone
