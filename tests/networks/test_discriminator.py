@@ -82,7 +82,7 @@ def test_mismatched_pairs_are_told_from_pairs_of_one_type():
     """Types are colours of noise, new ones in every step: the patch alone and the reference alone say nothing."""
 
     def patches(colours):
-        return (colours[:, :, None, None] + 0.04 * torch.randn(len(colours), 3, 32, 32)).clamp(-1, 1)
+        return (colours[:, :, None, None] + 0.1 * torch.randn(len(colours), 3, 32, 32)).clamp(-1, 1)
 
     def draw(count):
         types, others = torch.rand(2, count, 3) * 1.6 - 0.8
@@ -91,7 +91,7 @@ def test_mismatched_pairs_are_told_from_pairs_of_one_type():
 
     network = Discriminator(NARROW)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    for _ in range(120):
+    for _ in range(300):
         image, reference, matched = draw(24)
         loss = binary_cross_entropy_with_logits(network(image, reference), matched.float())
         optimiser.zero_grad()

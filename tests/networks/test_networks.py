@@ -102,13 +102,13 @@ def test_a_pair_is_judged_apart_from_its_batch(make, images):
 
 @everyone
 def test_bfloat16_and_channels_last_give_nearly_the_same(make, images):
-    network, batch = awaken(make()), images(2)
+    network, batch = awaken(make()), images(8)  # the largest of so many logits is not near 0 by chance
     with torch.no_grad():
         exact = network(batch)
         network, batch = (each.to(memory_format=torch.channels_last) for each in (network, batch))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = network(batch)
-    assert (exact - rough.float()).abs().max() < 0.08 * exact.abs().max()
+    assert (exact - rough.float()).abs().max() < 0.05 * exact.abs().max()
 
 
 @everyone
