@@ -31,10 +31,9 @@ class Discriminator(nn.Module):
     between, every 16 pixels.
 
     **Downsampling.** At 0.25 µm per pixel the finest pixels hold the camera's noise and the compression of the file. A
-    young discriminator looks there first, and what it teaches the refiner is to counterfeit noise; whatever the refiner
-    does is easier to tell, in those pixels, than what it repairs. At 0.5 µm, the scale at which the paper worked, both
-    are averaged away and edges and chromatin remain. With ``downsampling=2`` all counts of pixels above double, and a
-    step costs a quarter.
+    young discriminator looks there first; whatever a refiner does is easier to tell, in those pixels, than what it
+    repairs. Means of 2 x 2 pixels hold less of both and keep edges and chromatin. With ``downsampling=2`` all counts of
+    pixels above double, and convolutions cost a quarter.
 
     The result is the mean of the map: one logit a patch. Trained with cross-entropy on that mean, it estimates the log
     of the density ratio of whole real and synthetic patches, which is what the importance weight needs (Eq. 5). The
