@@ -21,6 +21,7 @@ from ..texture import (
     draw_spots,
     extend_labels,
     fibre_direction,
+    lost_noise,
     mix,
     paint_distractors,
     rim_profile,
@@ -38,6 +39,8 @@ _LEAST_DENSITY, _REDRAWS = 0.2, 4
 _SHADE_STRENGTH, _SHADE_UM = 2.2, 2.0
 # Width of the rim that clearing spares, and size of the clumps that it leaves, in µm.
 _RIM_UM, _CLUMP_UM = 0.75, 0.4
+# What is finer than this, the standard deviation of a Gaussian in px, is noise.
+_NOISE_PX = 3.0
 # Optical density of haematoxylin-stained nuclei where neither tile has any to take colours from.
 _PLAIN = NuclearColours(
     od=np.array([[0.9, 1.1, 0.6]], np.float32),
@@ -260,7 +263,7 @@ def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
 
 
 def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, where: np.ndarray) -> np.ndarray:
-    """Colour 0 to 255, shape (K, 3), of nuclear material at K pixels of the patch, given by their flat indices."""
+    """Colour, 255 for white, shape (K, 3), of nuclear material at K pixels of the patch, given by their flat indices."""
     label = draw.mask.label
     # Clumps of chromatin are about 1 µm; what is finer would be the other tile's noise.
     clumps = _take_texture(texture, draw.clearing, max(_CLUMP_UM / source.mpp, source.edge_sigma)).ravel()
@@ -271,7 +274,7 @@ def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, 
     # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
     od += clumps[::-1][where][:, None] * draw.hue
     # Texture comes from where the background does, so that noise and compression have the same orientation.
-    return np.maximum(255 * cv2.exp(-od) + take_crop(source.chromatin, draw.background).reshape(-1, 3)[where], 0)
+    return 255 * cv2.exp(-od) + take_crop(source.chromatin, draw.background).reshape(-1, 3)[where]
 
 
 def _shade(background: np.ndarray, label: np.ndarray, source: TileAnalysis) -> np.ndarray:
@@ -286,6 +289,11 @@ def _shade(background: np.ndarray, label: np.ndarray, source: TileAnalysis) -> n
     strength = _SHADE_STRENGTH * (1 - np.exp(-source.shade))
     factor = cv2.transform(near, np.stack([-strength, np.ones(3)], axis=1).astype(np.float32))
     return cv2.multiply(background.astype(np.float32), factor)
+
+
+def _noise(image: np.ndarray) -> np.ndarray:
+    """What of an image is fine enough to be noise, float32."""
+    return image - cv2.GaussianBlur(image.astype(np.float32), (0, 0), _NOISE_PX)
 
 
 def paint_patch(source: TileAnalysis, texture: TileAnalysis, reference: np.ndarray, draw: PatchDraw) -> SyntheticPatch:
@@ -303,7 +311,10 @@ def paint_patch(source: TileAnalysis, texture: TileAnalysis, reference: np.ndarr
     where = np.flatnonzero(mask > _VISIBLE)
     pixels = background.reshape(-1, 3)
     if len(where):
-        pixels[where] = mix(_paint_nuclei(source, texture, draw, where), pixels[where], mask.ravel()[where])
+        noise = (_noise(take_crop(source.chromatin, draw.background)), _noise(background))
+        share = mask.ravel()[where]
+        lost = lost_noise(*(each.reshape(-1, 3)[where] for each in noise), share)
+        pixels[where] = np.maximum(mix(_paint_nuclei(source, texture, draw, where), pixels[where], share) + lost, 0)
     image = scale_stains(cv2.convertScaleAbs(background), draw.stains)
     return SyntheticPatch(
         image=image,

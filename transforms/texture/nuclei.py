@@ -15,6 +15,7 @@ __all__ = [
     "draw_spots",
     "eosin_texture",
     "extend_labels",
+    "lost_noise",
     "mix",
     "nuclear_od",
     "rim_profile",
@@ -186,3 +187,21 @@ def mix(foreground: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.
         float32, shape (..., 3).
     """
     return background + mask[..., None] * (foreground - background)
+
+
+def lost_noise(foreground: np.ndarray, background: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What a mix takes away of the noise of both its parts, to be added to it.
+
+    Mixed by m, noises that know nothing of each other keep the share m² + (1 - m)² of their variance, half of it in the
+    middle of a boundary; around every nucleus there would be a line that is smoother than either side.
+
+    Args:
+        foreground: float32, shape (..., 3), noise of the nuclear texture, of mean 0.
+        background: float32, shape (..., 3), noise of the background, of mean 0.
+        mask: float32, shape (...), 0 to 1, by which they are mixed.
+
+    Returns:
+        float32, shape (..., 3); 0 where the mask is 0 or 1.
+    """
+    kept = np.sqrt(mask**2 + (1 - mask) ** 2)
+    return (1 / kept - 1)[..., None] * mix(foreground, background, mask)

@@ -12,6 +12,8 @@ __all__ = ["local_mean", "noise_of", "transfer_detail", "transfer_without_seams"
 # Noise is finer than this, the standard deviation of a Gaussian in px, whatever the scale of the tissue. It is measured
 # over this distance, in px, where a tile is most even, which is this share of it, and bounded by so many deviations.
 _FINEST, _OVER, _EVEN, _BOUND = 2.0, 3.0, 0.05, 2.5
+# Side of JPEG's blocks, in px. Each block has its own rounding, so that slides show a fine grid.
+_BLOCK = 8
 
 
 def local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -56,10 +58,13 @@ def transfer_detail(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill masked pixels with unmasked ones, moved in by one random shift after the other.
 
+    Shifts are whole blocks of JPEG, 8 px: the grid that compression leaves goes on through what is filled. Where it
+    breaks off, a network sees at once that a place is not real.
+
     Args:
         detail: float32, shape (H, W, C).
         mask: bool, shape (H, W), what is filled.
-        distances: length of each shift, in pixels; its direction is drawn.
+        distances: length of each shift, in pixels, before it is rounded to blocks; its direction is drawn.
         rng: source of randomness.
 
     Returns:
@@ -73,7 +78,7 @@ def transfer_detail(
         if not missing.any():
             break
         angle = rng.uniform(0, 2 * np.pi)
-        dy, dx = round(distance * np.sin(angle)), round(distance * np.cos(angle))
+        dy, dx = (_BLOCK * round(distance * along / _BLOCK) for along in (np.sin(angle), np.cos(angle)))
         y0, y1, x0, x1 = max(dy, 0), min(height + dy, height), max(dx, 0), min(width + dx, width)
         if y0 >= y1 or x0 >= x1:
             continue

@@ -143,6 +143,25 @@ def test_nuclei_have_the_texture_of_the_place_in_the_tile_where_they_are_painted
     assert not difference[far].any()
 
 
+def test_noise_is_as_strong_on_boundaries_as_on_either_side(even_discs):
+    rng = np.random.default_rng(0)
+    source = dataclasses.replace(even_discs, shade=np.zeros(3, np.float32), edge_sigma=3.0)
+    noisy = dataclasses.replace(
+        source,
+        chromatin=rng.normal(0, 6, (256, 256, 3)).round().astype(np.int8),
+        background=np.clip(source.background + rng.normal(0, 6, (256, 256, 3)), 0, 255).round().astype(np.uint8),
+    )
+    drawn = draw(source, BARE, 1)
+    smooth, rough = (paint_patch(each, each, each.image, drawn) for each in (source, noisy))
+    noise = rough.image.astype(float) - smooth.image
+    mask = cv2.GaussianBlur((rough.label > 0).astype(np.float32), (0, 0), 3.0)
+    boundary = (mask > 0.4) & (mask < 0.6)
+    assert boundary.sum() > 300
+    # A plain mix has 4.2 there.
+    assert noise[boundary].std() == pytest.approx(6, rel=0.05)
+    assert noise[mask > 0.97].std() == pytest.approx(6, rel=0.05)
+
+
 def test_no_texture_makes_a_black_nucleus_light(even_discs):
     """Colours below 0 must not come out as their amount."""
     black = dataclasses.replace(

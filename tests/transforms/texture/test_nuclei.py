@@ -11,6 +11,7 @@ from nucleosynth.transforms.texture import (
     draw_spots,
     eosin_texture,
     extend_labels,
+    lost_noise,
     mix,
     nuclear_od,
     rim_profile,
@@ -30,6 +31,18 @@ def test_mix_by_hand():
     mixed = mix(foreground, background, np.array([[0, 0.25, 1]], np.float32))
     assert mixed.dtype == np.float32
     np.testing.assert_allclose(mixed, np.repeat(np.array([[[110], [85], [10]]]), 3, axis=2), rtol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.8, 1.0])
+def test_a_mix_with_its_lost_noise_is_as_rough_as_its_parts(share):
+    foreground, background = np.random.default_rng(0).normal(0, 4, (2, 400, 50, 3)).astype(np.float32)
+    mask = np.full((400, 50), share, np.float32)
+    mixed, lost = mix(foreground, background, mask), lost_noise(foreground, background, mask)
+    assert lost.dtype == np.float32
+    # By hand: in the middle the mix keeps 1 / sqrt(2) of the deviation.
+    assert mixed.std() == pytest.approx(4 * np.hypot(share, 1 - share), rel=0.02)
+    assert (mixed + lost).std() == pytest.approx(4, rel=0.02)
+    assert share not in (0, 1) or not lost.any()
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

@@ -31,14 +31,14 @@ def test_a_local_mean_far_from_all_that_counts_is_0():
 
 
 def test_by_hand_the_right_half_comes_from_the_left():
-    """Shifts of 4 px, whose direction is drawn: those that point right fill, the others find nothing."""
-    detail = numbered(1, 8)
-    mask = np.array([[False] * 4 + [True] * 4])
-    filled, piece = transfer_detail(detail, mask, [4.0] * 50, np.random.RandomState(0))
-    np.testing.assert_array_equal(filled[:, :4], detail[:, :4])
-    assert (piece[:, :4] == 0).all()
-    assert ((piece[:, 4:] > 0) & (piece[:, 4:] <= 50)).all()
-    assert np.isin(filled[:, 4:, 0], detail[:, :4, 0]).all()
+    """Shifts of about 8 px, whose direction is drawn: those that point right fill, the others find nothing."""
+    detail = numbered(1, 16)
+    mask = np.array([[False] * 8 + [True] * 8])
+    filled, piece = transfer_detail(detail, mask, [7.0] * 50, np.random.RandomState(0))
+    np.testing.assert_array_equal(filled[:, :8], detail[:, :8])
+    assert (piece[:, :8] == 0).all()
+    assert ((piece[:, 8:] > 0) & (piece[:, 8:] <= 50)).all()
+    np.testing.assert_array_equal(filled[:, 8:], detail[:, :8])
 
 
 def test_what_no_shift_fills_is_told_and_as_it_was():
@@ -49,11 +49,11 @@ def test_what_no_shift_fills_is_told_and_as_it_was():
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 9), st.integers(0, 30))
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(0, 1), st.integers(0, 9), st.integers(0, 30))
 def test_every_pixel_keeps_its_own_or_gets_an_unmasked_one(height, width, share, seed, shifts):
     detail = numbered(height, width)
     mask = np.random.RandomState(seed).uniform(size=(height, width)) < share
-    filled, piece = transfer_detail(detail, mask, np.linspace(1, 9, shifts), np.random.RandomState(seed))
+    filled, piece = transfer_detail(detail, mask, np.linspace(1, 25, shifts), np.random.RandomState(seed))
     own = (piece == 0) | (piece == 255)
     np.testing.assert_array_equal(piece == 0, ~mask)
     np.testing.assert_array_equal(filled[own], detail[own])
@@ -63,7 +63,20 @@ def test_every_pixel_keeps_its_own_or_gets_an_unmasked_one(height, width, share,
     ys, xs = np.indices(mask.shape)
     for number in np.unique(piece[~own]):
         here = piece == number
-        assert len({*zip((ys - moved // width)[here], (xs - moved % width)[here], strict=True)}) == 1
+        ((dy, dx),) = {*zip((ys - moved // width)[here], (xs - moved % width)[here], strict=True)}
+        assert dy % 8 == dx % 8 == 0
+
+
+def test_the_grid_of_compression_goes_on_through_what_is_filled():
+    """Blocks of 8 x 8 px, each of one level: no step of the filled image lies within a block."""
+    levels = np.random.default_rng(0).normal(0, 5, (16, 16, 3)).astype(np.float32)
+    detail = np.kron(levels, np.ones((8, 8, 1), np.float32))
+    mask = np.zeros((128, 128), bool)
+    mask[40:88, 24:72] = True
+    filled, piece = transfer_detail(detail, mask, np.linspace(30, 70, 30), np.random.RandomState(0))
+    assert (piece[mask] > 0).all() and (piece[mask] < 255).all()
+    np.testing.assert_array_equal(filled, np.kron(filled[::8, ::8], np.ones((8, 8, 1))))
+    assert not np.array_equal(filled, detail)
 
 
 def test_seams_are_smoothed_and_the_noise_across_them_is_not():
