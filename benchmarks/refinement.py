@@ -5,11 +5,11 @@
     python benchmarks/refinement.py REAL INITIAL REFINED [--seeds 3] [--steps 1500] [--json FILE] [--plot FILE]
 
 Both sets show the same nuclei, since the seed is the same. Fresh classifiers, which share nothing with the
-discriminator, learn to tell real from initial and real from refined patches (``benchmarks/realism.py``), some at the
-scale of the images, some at half of it; the lower their AUROC on tiles that they do not know, the more real the
-patches. Each seed holds out another fifth of the tiles. The paper asked a pathologist which patches look
-real (Fig. 7a); here the classifiers of the refined patches are asked: the half that they take for more real should
-weigh more.
+discriminator, learn to tell real from initial and real from refined patches (``benchmarks/realism.py``), at the scale
+of the images, at half and at a quarter of it; the lower their AUROC on tiles that they do not know, the more real the
+patches. Each seed holds out another fifth of the tiles. The paper asked a pathologist which patches look real
+(Fig. 7a); here the classifiers of the refined patches are asked: the half that they take for more real should weigh
+more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sklearn.metrics import roc_auc_score
 
 from nucleosynth.handlers import otsu_agreement
 
-DOWNSAMPLING = (1, 2)
+DOWNSAMPLING = (1, 2, 4)
 
 
 def read_weights(folder: Path) -> np.ndarray:
@@ -58,7 +58,9 @@ def synthetic_scores(verdicts: list[Verdicts], real: int) -> np.ndarray:
 
 def train_classifiers(real: Patches, sets: dict[str, Patches], steps: int, seeds: int) -> dict[tuple[str, int], list]:
     """Verdicts on each set by classifiers of each downsampling, one a seed."""
-    protocols = [Protocol(steps=steps, crop=96 * factor, downsampling=factor, folds=1) for factor in DOWNSAMPLING]
+    protocols = [
+        Protocol(steps=steps, crop=min(96 * factor, 256), downsampling=factor, folds=1) for factor in DOWNSAMPLING
+    ]
     with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as pool:
         jobs = {
             (name, protocol.downsampling): [pool.submit(classify, real, each, seed, protocol) for seed in range(seeds)]

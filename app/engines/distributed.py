@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["average_gradients", "gather_states", "rank", "share_parameters", "world_size"]
+__all__ = ["average_buffers", "average_gradients", "gather_states", "rank", "share_parameters", "world_size"]
 
 
 def world_size() -> int:
@@ -35,6 +35,16 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     flat /= world_size()
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def average_buffers(network: torch.nn.Module) -> None:
+    """Average running statistics over the processes, so that all of them judge alike."""
+    if world_size() == 1:
+        return
+    for buffer in network.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world_size()
 
 
 def share_parameters(network: torch.nn.Module) -> None:

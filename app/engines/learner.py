@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .distributed import average_gradients
+from .distributed import average_buffers, average_gradients
 
 __all__ = ["Learner", "frozen"]
 
@@ -27,7 +27,7 @@ class Learner:
         ema_decay: decay of an exponential moving average of the parameters, in (0, 1); None keeps none.
 
     Attributes:
-        ema: the averaged network, or None.
+        ema: the averaged network, in evaluation mode, or None.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Learner:
         self.ema: AveragedModel | None = None
         if ema_decay is not None:
             average = get_ema_multi_avg_fn(ema_decay)
-            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+            self.ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval()
 
     @property
     def trained(self) -> nn.Module:
@@ -68,6 +68,7 @@ class Learner:
         """
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         average_gradients(parameters)
+        average_buffers(self.network)
         limit = float("inf") if self.max_norm is None else self.max_norm
         norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         self.optimizer.step()

@@ -160,10 +160,14 @@ class SynthesisTrainer(Trainer):
             return to_uint8(network(self._floats(image), self._floats(reference)))
 
     def discriminate(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-        """Logits, shape (B,), float32, without gradient, of uint8 patches and references."""
+        """Logits, shape (B,), float32, without gradient, of uint8 patches and references.
+
+        By the averaged discriminator, if there is one: with each step the one that learns, and the statistics of its
+        batch normalisation, swing about what it knows.
+        """
         learner = self.learners[Networks.DISCRIMINATOR]
         with torch.no_grad(), frozen(learner), self.autocast():
-            return learner.network(self._floats(image), self._floats(reference)).float()
+            return learner.trained(self._floats(image), self._floats(reference)).float()
 
     def _floats(self, image: torch.Tensor) -> torch.Tensor:
         return from_uint8(image.to(self.state.device, non_blocking=self.non_blocking))

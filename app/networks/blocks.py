@@ -17,9 +17,14 @@ def leaky_relu() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution and a leaky rectifier: (B, in, H, W) to (B, out, H / stride, W / stride), rounded up."""
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride, padding=1), leaky_relu())
+def convolution(in_channels: int, out_channels: int, stride: int = 1, batch_norm: bool = False) -> nn.Sequential:
+    """A 3x3 convolution, batch normalisation if wanted, and a leaky rectifier.
+
+    Shape (B, in, H, W) to (B, out, H / stride, W / stride), rounded up.
+    """
+    layers = [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)]
+    normalisation = [nn.BatchNorm2d(out_channels)] if batch_norm else []
+    return nn.Sequential(*layers, *normalisation, leaky_relu())
 
 
 class ResidualBlock(nn.Module):
@@ -64,7 +69,7 @@ def with_detail(images: Tensor) -> Tensor:
 def initialise(network: nn.Module) -> None:
     """Draw all weights as Glorot and Bengio (2010) do, uniformly, with the gain of the leaky rectifier; biases are 0.
 
-    The networks have no normalisation, so that the signal must come through all layers by its start alone. What a
+    Most networks have no normalisation: the signal must come through all layers by its start alone. What a
     residual block adds is therefore drawn a tenth as large: a stack of blocks would double the variance with each.
     """
     gain = nn.init.calculate_gain("leaky_relu", SLOPE)

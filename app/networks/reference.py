@@ -21,21 +21,22 @@ class ReferenceEncoder(nn.Module):
     Args:
         widths: channels of the four convolutions; the last one is the length of the vector.
         in_channels: channels of what it looks at.
+        batch_norm: whether batch normalisation follows each convolution.
 
     Example:
         >>> ReferenceEncoder((8, 8, 16, 16))(torch.zeros(2, 3, 64, 96)).shape
         torch.Size([2, 16])
     """
 
-    def __init__(self, widths: Sequence[int], in_channels: int = 3) -> None:
+    def __init__(self, widths: Sequence[int], in_channels: int = 3, batch_norm: bool = False) -> None:
         super().__init__()
         first, second, third, fourth = widths
         self.layers = nn.Sequential(
-            convolution(in_channels, first, stride=2),
-            convolution(first, second, stride=2),
+            convolution(in_channels, first, stride=2, batch_norm=batch_norm),
+            convolution(first, second, stride=2, batch_norm=batch_norm),
             nn.AvgPool2d(2),
-            convolution(second, third),
-            convolution(third, fourth),
+            convolution(second, third, batch_norm=batch_norm),
+            convolution(third, fourth, batch_norm=batch_norm),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )

@@ -52,7 +52,8 @@ class Noise(Dataset):
 def tiny_learners(hard=0.01, mismatched=0.0, max_norm=None):
     """Learners of tiny networks, the same each time."""
     torch.manual_seed(0)
-    refiner, discriminator = ResidualRefiner(width=4, blocks=1), Discriminator(widths=(4, 4, 4, 4, 4))
+    refiner = ResidualRefiner(width=4, blocks=1)
+    discriminator = Discriminator(widths=(4, 4, 4, 4, 4), batch_norm=True)
     task = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
 
     def adam(network):
@@ -62,7 +63,9 @@ def tiny_learners(hard=0.01, mismatched=0.0, max_norm=None):
     schedule = torch.optim.lr_scheduler.OneCycleLR(task_optimizer, 1e-2, total_steps=50)
     return {
         "refiner": Learner(refiner, adam(refiner), RefinerLoss(hard=hard), max_norm=max_norm),
-        "discriminator": Learner(discriminator, adam(discriminator), DiscriminatorLoss(mismatched), max_norm=max_norm),
+        "discriminator": Learner(
+            discriminator, adam(discriminator), DiscriminatorLoss(mismatched), max_norm=max_norm, ema_decay=0.9
+        ),
         "task": Learner(task, task_optimizer, SegmentationLoss(), schedule, max_norm, ema_decay=0.9),
     }
 

@@ -14,6 +14,7 @@ from nucleosynth.data.keys import PatchKeys as Keys
 from nucleosynth.engines import Learner, TrainingDiverged
 from nucleosynth.handlers import TrainingEvents
 from nucleosynth.losses import SegmentationLoss
+from nucleosynth.networks import from_uint8
 
 NAMES = ("refiner", "discriminator", "task")
 
@@ -296,6 +297,23 @@ def test_wrong_combinations_are_refused(make_trainer, make_learners):
     trainer_class = type(trainer)
     with pytest.raises(ValueError, match="needs a ScheduleSampler"):
         trainer_class("cpu", DataLoader([1, 2]), **learners)
+
+
+def test_patches_are_judged_by_the_averaged_discriminator(make_trainer, noise):
+    trainer = make_trainer([{"discriminator": 1, "iterations": 6}])
+    trainer.run()
+    learner = trainer.learners["discriminator"]
+    image, reference = (torch.stack([noise[i][key] for i in range(3)]) for key in (Keys.IMAGE, Keys.REFERENCE))
+    logits = trainer.discriminate(image, reference)
+    learner.network.eval()
+    with torch.no_grad():
+        own, averaged = (
+            network(from_uint8(image), from_uint8(reference)) for network in (learner.network, learner.trained)
+        )
+    assert torch.equal(logits, averaged)
+    assert not torch.allclose(own, averaged)
+    # One patch is judged as it is among others.
+    torch.testing.assert_close(trainer.discriminate(image[:1], reference[:1]), logits[:1])
 
 
 def test_the_averaged_network_is_the_trained_one(make_trainer):

@@ -159,14 +159,15 @@ def free_port():
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(tiles, overlay, tmp_path):
-    """torchrun with gloo: both ranks end with the same parameters, of which one writes the files."""
+    """torchrun with gloo: both ranks end with the same parameters and statistics, of which one writes the files."""
     configs = bundle_path("nuclei_segmentation") / "configs"
     files = [str(configs / "train.yaml"), str(configs / "preset_quick.yaml"), overlay]
     files += [str(configs / "multi_gpu_train.yaml"), str(tmp_path / "both.yaml")]
     (tmp_path / "both.yaml").write_text(
         "finalize:\n"
         "  - \"$save_models(@train#trainer, os.path.join(@output_dir, 'models'))\"\n"
-        "  - \"$torch.save(@network.state_dict(), os.path.join(@output_dir, 'rank' + os.environ['RANK'] + '.pt'))\"\n"
+        '  - "$torch.save({**@network.state_dict(), **@discriminator_def.state_dict()}, '
+        "os.path.join(@output_dir, 'rank' + os.environ['RANK'] + '.pt'))\"\n"
         "  - $torch.distributed.destroy_process_group()\n"
     )
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1"]

@@ -109,6 +109,21 @@ def test_widths_that_are_not_five_positive_numbers_are_refused(widths):
         Discriminator(widths)
 
 
+def test_batch_normalisation_follows_every_convolution_but_the_last(executed, images):
+    network = Discriminator(NARROW, batch_norm=True)
+    counts = executed(network, images(2), images(2))
+    assert sum(counts[layer] for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)) == 14
+    assert sum(counts[layer] for layer in network.modules() if isinstance(layer, nn.Conv2d)) == 15
+
+
+def test_in_evaluation_a_logit_depends_on_its_own_patch_only(images):
+    network, image, reference = Discriminator(NARROW, batch_norm=True), images(4), images(4)
+    network(image, reference)
+    network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(image, reference)[:1], network(image[:1], reference[:1]))
+
+
 def test_less_than_no_downsampling_is_refused():
     with pytest.raises(ValueError, match="downsampling must be at least 1, got 0"):
         Discriminator(NARROW, downsampling=0)

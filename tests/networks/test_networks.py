@@ -19,12 +19,14 @@ PAIRED = {
     "refiner without reference": lambda: Refiner(width=6, reference=False),
     "light refiner": lambda: ResidualRefiner(width=6, blocks=2),
     "light refiner without reference": lambda: ResidualRefiner(width=6, blocks=2, reference=False),
+    "smooth refiner": lambda: ResidualRefiner(width=6, blocks=2, smooth=True),
     "discriminator": lambda: Discriminator(NARROW),
     "discriminator without reference": lambda: Discriminator(NARROW, reference=False),
 }
 OURS = {**PAIRED, "segmentation CNN": SegmentationCNN}
 ALL = {
     **OURS,
+    "normalised discriminator": lambda: Discriminator(NARROW, batch_norm=True),
     # The configuration of the segmentation bundle; MONAI's own code.
     "U-Net": lambda: UNet(
         spatial_dims=2,
@@ -83,8 +85,8 @@ def test_the_reference_may_have_another_size(make, size, other):
 @everyone
 def test_an_image_is_judged_apart_from_its_batch(make, images):
     network, batch = awaken(make()), images(3)
-    # In training mode, where a batch normalisation would mix.
-    network.train()
+    # In training mode as well, but for the batch normalisation that was asked for.
+    network.train(not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()))
     with torch.no_grad():
         whole = network(batch)
         alone = torch.cat([network(image[None]) for image in batch])
@@ -118,8 +120,9 @@ def test_every_parameter_learns_from_the_first_step_on_in_bfloat16(make, images)
         output = network(images(2))
     output.float().square().sum().backward()
     silent = [name for name, weights in network.named_parameters() if weights.grad is None or not weights.grad.any()]
-    # A constant that is added before an instance normalisation is taken away again.
-    assert [name for name in silent if not (isinstance(network, UNet) and name.endswith("bias"))] == []
+    # A constant that is added before a normalisation is taken away again.
+    normalised = any("Norm" in type(module).__name__ for module in network.modules())
+    assert [name for name in silent if not (normalised and name.endswith("bias"))] == []
     assert all(weights.grad is None or weights.grad.isfinite().all() for weights in network.parameters())
 
 

@@ -7,7 +7,12 @@ from torch import nn
 from nucleosynth.networks import Refiner, ResidualRefiner
 from nucleosynth.networks.refiner import bounded_change, clamp_to_range
 
-both = pytest.mark.parametrize("make", [Refiner, ResidualRefiner])
+
+def smooth_refiner(width=32, **settings):
+    return ResidualRefiner(width, smooth=True, **settings)
+
+
+every = pytest.mark.parametrize("make", [Refiner, ResidualRefiner, smooth_refiner])
 
 
 @pytest.mark.parametrize(("reference", "convolutions", "poolings"), [(True, 21, 2), (False, 17, 0)])
@@ -26,27 +31,35 @@ def test_the_light_one_has_as_many_blocks_as_asked_for(executed, images, blocks)
     assert convolutions == [1] * (1 + 4 + 2 * blocks + 1)
 
 
-@pytest.mark.parametrize(("make", "parameters"), [(Refiner, 161_955), (ResidualRefiner, 111_692)])
+@pytest.mark.parametrize(
+    ("make", "parameters"), [(Refiner, 161_955), (ResidualRefiner, 111_692), (smooth_refiner, 119_459)]
+)
 def test_number_of_parameters(make, parameters):
     assert sum(weights.numel() for weights in make().parameters()) == parameters
 
 
 @pytest.mark.parametrize(
     ("make", "seen"),
-    [(lambda: Refiner(4), 33), (lambda: ResidualRefiner(4), 44), (lambda: ResidualRefiner(4, blocks=2), 28)],
+    [
+        (lambda: Refiner(4), 33),
+        (lambda: ResidualRefiner(4), 44),
+        (lambda: ResidualRefiner(4, blocks=2), 28),
+        (lambda: smooth_refiner(4), 96),
+        (lambda: smooth_refiner(4, blocks=2), 64),
+    ],
 )
 def test_receptive_field(extent, images, make, seen):
     network, reference = make().double(), images(1).double()
-    assert extent(lambda image: network(image, reference), images(1, 96, 96).double() / 2, 48, 48) == (seen, seen)
+    assert extent(lambda image: network(image, reference), images(1, 128, 128).double() / 2, 64, 64) == (seen, seen)
 
 
-@both
+@every
 def test_an_output_pixel_sees_all_of_the_reference(extent, images, make):
     network, image = make(4).double(), images(1).double() / 2
     assert extent(lambda reference: network(image, reference), images(1, 48, 80).double(), 30, 30) == (48, 80)
 
 
-@both
+@every
 @given(seed=st.integers(0, 1000), max_change=st.sampled_from([0.05, 0.5, 2.0]), strength=st.sampled_from([0.1, 10.0]))
 @settings(max_examples=8, deadline=None)
 def test_the_change_is_bounded_however_wild_the_network(make, seed, max_change, strength):
@@ -62,7 +75,7 @@ def test_the_change_is_bounded_however_wild_the_network(make, seed, max_change, 
         assert (refined - image).abs().max() > 0.9 * max_change
 
 
-@both
+@every
 def test_an_untrained_refiner_hardly_changes_its_input(make, images):
     image = images(2)
     with torch.no_grad():
@@ -72,7 +85,7 @@ def test_an_untrained_refiner_hardly_changes_its_input(make, images):
     assert change.max() < 4 * grey_level
 
 
-@both
+@every
 def test_another_reference_gives_another_image(make, images):
     network, image = make(4), images(1)
     nn.init.xavier_uniform_(network.last.weight)
@@ -81,7 +94,9 @@ def test_another_reference_gives_another_image(make, images):
     assert change.mean() > 0.01
 
 
-@pytest.mark.parametrize("make", [lambda: Refiner(16), lambda: ResidualRefiner(16, blocks=1)])
+@pytest.mark.parametrize(
+    "make", [lambda: Refiner(16), lambda: ResidualRefiner(16, blocks=1), lambda: smooth_refiner(16, blocks=1)]
+)
 def test_colour_is_learnt_from_the_reference(make):
     """Every reference is new, so this is learnt and not remembered; without looking at it the error would be 1."""
     network = make()
@@ -107,7 +122,7 @@ def test_the_clamp_stops_only_what_leads_further_out():
     assert values.grad.tolist() == [0, -1, 1, 1, -1, 1, 0]
 
 
-@both
+@every
 def test_a_refiner_that_brightened_the_glass_can_be_told_to_darken_it(make):
     network, glass = make(4), torch.ones(1, 3, 32, 32)
     nn.init.constant_(network.last.bias, 1.0)
@@ -130,7 +145,7 @@ def test_a_change_is_computed_at_the_precision_of_the_image():
     assert torch.equal(changed, bounded_change(image, delta.bfloat16().float(), 0.5))
 
 
-@both
+@every
 def test_settings_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         make(width=0)
@@ -158,3 +173,27 @@ def test_the_light_refiner_leaves_no_lattice(images):
     signs[:, 1::2] *= -1
     for lattice in (signs, signs.T, signs * signs.T):
         assert (inner * lattice).mean().abs() < 1e-3 * inner.abs().mean()
+
+
+@pytest.mark.parametrize(("smooth", "least", "most"), [(True, 0, 0.01), (False, 0.05, 1)])
+def test_a_smooth_refiner_changes_nothing_fine(images, smooth, least, most):
+    """Share of the change, of a rough image and by random layers, in periods of less than 4 pixels."""
+    network, image = ResidualRefiner(4, blocks=1, smooth=smooth), images(4, 128, 128) * 0.2
+    with torch.no_grad():
+        network.last.weight.normal_(0, 0.1)
+        change = network(image) - image
+    power = torch.fft.fft2(change - change.mean((2, 3), keepdim=True)).abs().square()
+    fine = torch.fft.fftfreq(128).abs() > 0.25
+    share = power[..., fine[:, None] | fine].sum() / power.sum()
+    assert least <= share < most
+
+
+def test_a_smooth_change_has_no_lattice_of_its_grid(images):
+    """The mean change of each of the 4 x 4 places of the grid is the same."""
+    network, image = smooth_refiner(4, blocks=1), images(8, 128, 128) * 0.2
+    with torch.no_grad():
+        network.last.weight.normal_(0, 0.1)
+        network.last.bias.normal_(0, 0.3)
+        change = (network(image) - image)[..., 8:-8, 8:-8]
+    places = change.unflatten(2, (-1, 4)).unflatten(4, (-1, 4)).mean((0, 2, 4))
+    assert places.std((1, 2)).max() < 0.01 * change.std()

@@ -263,7 +263,7 @@ def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
 
 
 def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, where: np.ndarray) -> np.ndarray:
-    """Colour, 255 for white, shape (K, 3), of nuclear material at K pixels of the patch, given by their flat indices."""
+    """Colour, 255 for white, shape (K, 3), of nuclear material at K pixels of a patch, given by flat indices."""
     label = draw.mask.label
     # Clumps of chromatin are about 1 µm; what is finer would be the other tile's noise.
     clumps = _take_texture(texture, draw.clearing, max(_CLUMP_UM / source.mpp, source.edge_sigma)).ravel()
@@ -311,9 +311,9 @@ def paint_patch(source: TileAnalysis, texture: TileAnalysis, reference: np.ndarr
     where = np.flatnonzero(mask > _VISIBLE)
     pixels = background.reshape(-1, 3)
     if len(where):
-        noise = (_noise(take_crop(source.chromatin, draw.background)), _noise(background))
         share = mask.ravel()[where]
-        lost = lost_noise(*(each.reshape(-1, 3)[where] for each in noise), share)
+        nuclear = _noise(take_crop(source.chromatin, draw.background)).reshape(-1, 3)[where]
+        lost = lost_noise(nuclear, _noise(background).reshape(-1, 3)[where], share)
         pixels[where] = np.maximum(mix(_paint_nuclei(source, texture, draw, where), pixels[where], share) + lost, 0)
     image = scale_stains(cv2.convertScaleAbs(background), draw.stains)
     return SyntheticPatch(

@@ -74,7 +74,8 @@ def test_the_grid_of_compression_goes_on_through_what_is_filled():
     mask = np.zeros((128, 128), bool)
     mask[40:88, 24:72] = True
     filled, piece = transfer_detail(detail, mask, np.linspace(30, 70, 30), np.random.RandomState(0))
-    assert (piece[mask] > 0).all() and (piece[mask] < 255).all()
+    assert (piece[mask] > 0).all()
+    assert (piece[mask] < 255).all()
     np.testing.assert_array_equal(filled, np.kron(filled[::8, ::8], np.ones((8, 8, 1))))
     assert not np.array_equal(filled, detail)
 
