@@ -247,8 +247,10 @@ class SynthesisTrainer(Trainer):
         return parts["loss"]
 
     def _discriminator_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
-        # What it has to tell from real patches is the refiner as it moves, not its average.
-        examples = self._examples(batch, averaged=False)
+        # While the refiner moves, what it makes now has to be told from real patches; once it rests, what its average
+        # makes, for those are the patches that are weighed.
+        moving = self.schedule.phase(self.state.iteration - 1).refiner > 0
+        examples = self._examples(batch, averaged=not moving)
         real, beside = self._floats(batch[Keys.REAL]), self._floats(batch[Keys.REAL_REFERENCE])
         patches = [real, self._floats(examples[Keys.IMAGE])]
         references = [beside, self._floats(examples[Keys.REFERENCE])]

@@ -150,6 +150,20 @@ def test_patches_are_used_as_they_are_until_the_refiner_takes_its_first_step(mak
     assert changed == [False, False, True, True]
 
 
+def test_the_discriminator_learns_from_the_averaged_refiner_once_it_rests(make_trainer):
+    both, alone = {"refiner": 1, "discriminator": 1, "iterations": 2}, {"discriminator": 1, "iterations": 2}
+    trainer = make_trainer([alone, both, alone], history=None)
+    own, seen = trainer._examples, []
+
+    def examples(batch, averaged=True):
+        seen.append(averaged)
+        return own(batch, averaged)
+
+    trainer._examples = examples
+    trainer.run()
+    assert seen == [True, True, False, False, True, True]
+
+
 def test_as_many_examples_come_from_history_once_it_is_full_enough(make_trainer, noise):
     trainer = make_trainer([{"task": 1, "iterations": 1}])
     first, second = DataLoader(noise, batch_sampler=[[0, 1, 2, 3], [4, 5, 6, 7]])
