@@ -22,9 +22,11 @@ def convolution(in_channels: int, out_channels: int, stride: int = 1, batch_norm
 
     Shape (B, in, H, W) to (B, out, H / stride, W / stride), rounded up.
     """
-    layers = [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)]
-    normalisation = [nn.BatchNorm2d(out_channels)] if batch_norm else []
-    return nn.Sequential(*layers, *normalisation, leaky_relu())
+    # The normalisation takes any bias away again, and has its own.
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=not batch_norm)]
+    if batch_norm:
+        layers.append(nn.BatchNorm2d(out_channels))
+    return nn.Sequential(*layers, leaky_relu())
 
 
 class ResidualBlock(nn.Module):

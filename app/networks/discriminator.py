@@ -81,11 +81,9 @@ class Discriminator(nn.Module):
             layer(first, second),
             layer(second, second, stride=2),
         )
-        self.encoder = (
-            ReferenceEncoder((first, second, third, fourth), in_channels=6, batch_norm=batch_norm)
-            if reference
-            else None
-        )
+        self.encoder = None
+        if reference:
+            self.encoder = ReferenceEncoder((first, second, third, fourth), in_channels=6, batch_norm=batch_norm)
         self.comparison = nn.Sequential(
             layer(second + fourth if reference else second, third),
             layer(third, third),

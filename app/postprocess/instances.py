@@ -23,7 +23,8 @@ class InstanceSettings:
     Attributes:
         detection_threshold: probability above which the smoothed detection map marks a nucleus.
         segmentation_threshold: probability above which a pixel belongs to a nucleus.
-        detection_smoothing_um: standard deviation of the smoothing of the detection map, in µm; noise splits nuclei.
+        detection_smoothing_um: standard deviation of the smoothing of the detection map, in µm. Noise splits nuclei,
+            a wide smoothing loses small ones; 0.3 µm parts synthetic nuclei best (docs/training.md).
         segmentation_smoothing_um: the same of the segmentation map, whose noise frays outlines.
         min_area_um2: least area of a nucleus, in µm².
         mpp: scale of the maps, µm per pixel.
@@ -31,7 +32,7 @@ class InstanceSettings:
 
     detection_threshold: float = 0.5
     segmentation_threshold: float = 0.5
-    detection_smoothing_um: float = 0.6
+    detection_smoothing_um: float = 0.3
     segmentation_smoothing_um: float = 0.25
     min_area_um2: float = 6.0
     mpp: float = 0.25

@@ -78,7 +78,8 @@ def test_the_branches_are_not_alike(images):
         assert not torch.allclose(network(one, other), network(other, one), atol=1e-4)
 
 
-def test_mismatched_pairs_are_told_from_pairs_of_one_type():
+@pytest.mark.parametrize(("batch_norm", "rate", "steps"), [(False, 2e-3, 300), (True, 5e-3, 120)])
+def test_mismatched_pairs_are_told_from_pairs_of_one_type(batch_norm, rate, steps):
     """Types are colours of noise, new ones in every step: the patch alone and the reference alone say nothing."""
 
     def patches(colours):
@@ -89,14 +90,15 @@ def test_mismatched_pairs_are_told_from_pairs_of_one_type():
         matched = torch.arange(count) % 2 == 0
         return patches(types), patches(torch.where(matched[:, None], types, others)), matched
 
-    network = Discriminator(NARROW)
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    for _ in range(300):
+    network = Discriminator(NARROW, batch_norm=batch_norm)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    for _ in range(steps):
         image, reference, matched = draw(24)
         loss = binary_cross_entropy_with_logits(network(image, reference), matched.float())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    network.eval()
     image, reference, matched = draw(200)
     with torch.no_grad():
         told = (network(image, reference) > 0) == matched
