@@ -88,13 +88,19 @@ def measure(arguments: argparse.Namespace) -> tuple[dict[str, float], np.ndarray
     found |= {f"label agreement, {name}": label_agreement(sets[name], folders[name]) for name in sets}
     weights = read_weights(arguments.refined)
     found["effective sample size"] = float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
-    score = synthetic_scores([v for factor in DOWNSAMPLING for v in verdicts["refined", factor]], len(files))
-    weights, score = weights[np.isfinite(score)], score[np.isfinite(score)]
-    realistic = score >= np.median(score)
-    found["weight of the realistic half"] = float(weights[realistic].mean())
-    found["weight of the other half"] = float(weights[~realistic].mean())
-    found["rank correlation of weight and realism"] = float(spearmanr(weights, score).statistic)
-    return found, weights, realistic
+    for factor in DOWNSAMPLING:
+        score = synthetic_scores(verdicts["refined", factor], len(files))
+        judged = np.isfinite(score)
+        realistic = score[judged] >= np.median(score[judged])
+        rank = spearmanr(weights[judged], score[judged])
+        scale = f"{MPP * factor:g} µm/px"
+        found |= {f"patches judged, {scale}": float(judged.sum())}
+        found |= {f"weight of the realistic half, {scale}": float(weights[judged][realistic].mean())}
+        found |= {f"weight of the other half, {scale}": float(weights[judged][~realistic].mean())}
+        found |= {f"rank correlation of weight and realism, {scale}": float(rank.statistic)}
+        found |= {f"- p, {scale}": float(rank.pvalue)}
+    # The coarsest scale, the discriminator's own, comes last.
+    return found, weights[judged], realistic
 
 
 def plot(weights: np.ndarray, realistic: np.ndarray, path: Path) -> None:
