@@ -24,7 +24,7 @@ class InstanceSettings:
         detection_threshold: probability above which the smoothed detection map marks a nucleus.
         segmentation_threshold: probability above which a pixel belongs to a nucleus.
         detection_smoothing_um: standard deviation of the smoothing of the detection map, in µm. Noise splits nuclei,
-            a wide smoothing loses small ones; 0.3 µm parts synthetic nuclei well (see ``benchmarks/instances.py``).
+            a wide smoothing loses small ones; 0.45 µm parts synthetic nuclei well (see ``benchmarks/instances.py``).
         segmentation_smoothing_um: the same of the segmentation map, whose noise frays outlines.
         min_area_um2: least area of a nucleus, in µm².
         mpp: scale of the maps, µm per pixel.
@@ -32,7 +32,7 @@ class InstanceSettings:
 
     detection_threshold: float = 0.5
     segmentation_threshold: float = 0.5
-    detection_smoothing_um: float = 0.3
+    detection_smoothing_um: float = 0.45
     segmentation_smoothing_um: float = 0.25
     min_area_um2: float = 6.0
     mpp: float = 0.25
