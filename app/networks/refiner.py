@@ -145,10 +145,11 @@ class ResidualRefiner(nn.Module):
     vector the whole reference. Untrained, it returns the image nearly unchanged.
 
     **Smooth.** A refiner that is trained for minutes only leaves traces in the finest pixels that are easier to tell
-    than what it repairs. A smooth one cannot: it draws one change for 4 x 4 pixels, 1 µm, and interpolates. It
+    than what it repairs. A smooth one draws no detail: one change for 4 x 4 pixels, 1 µm, interpolated between. It
     corrects colours and shades of nuclei and what lies around them, and leaves grain and chromatin as they were
-    painted. It works at a quarter of the resolution and sees 16 x blocks + 32 pixels each way. Its discriminator should
-    have ``downsampling=4``, else it judges what the refiner cannot change.
+    painted, so at full resolution patches are no harder to tell than before (``benchmarks/README.md``). It works at a
+    quarter of the resolution and sees 16 x blocks + 32 pixels each way. Its discriminator should have
+    ``downsampling=4``, else it judges what the refiner cannot change.
 
     Args:
         width: channels of all layers.
