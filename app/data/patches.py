@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from nucleosynth.transforms.synthesis import SynthesisSettings, draw_crop, draw_patch, paint_patch, take_crop
 from nucleosynth.transforms.targets import nucleus_targets
@@ -16,7 +15,7 @@ from .keys import PatchKeys as Keys
 from .labelled import LabelledPatches
 from .tilestore import TileStore
 
-__all__ = ["SyntheticPatches", "training_loader"]
+__all__ = ["SyntheticPatches"]
 
 
 class SyntheticPatches(Dataset):
@@ -99,22 +98,3 @@ class SyntheticPatches(Dataset):
 
 def _tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-
-
-def training_loader(
-    dataset: Dataset, batch_sampler: Sampler[list[int]], num_workers: int = 0, pin_memory: bool = False
-) -> DataLoader:
-    """A data loader whose processes inherit the analysed tiles instead of each getting a copy.
-
-    Where the system can fork, they do, and share the tiles' memory. A process that is forked while OpenCV has threads
-    of its own waits for them for ever, so OpenCV is told to use none from now on, in this process and its children;
-    tiles and patches are what runs in parallel here.
-
-    Args:
-        dataset: of examples by number.
-        batch_sampler: which examples belong together.
-        num_workers: number of processes; 0 makes examples in this one.
-        pin_memory: whether to put batches where a GPU can fetch them by itself.
-    """
-    cv2.setNumThreads(1)
-    return DataLoader(dataset, batch_sampler=batch_sampler, num_workers=num_workers, pin_memory=pin_memory)

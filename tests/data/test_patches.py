@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from nucleosynth.data.batches import training_loader
 from nucleosynth.data.images import read_image, write_label, write_png
 from nucleosynth.data.keys import PatchKeys as Keys
 from nucleosynth.data.labelled import LabelledPatches
-from nucleosynth.data.patches import SyntheticPatches, training_loader
+from nucleosynth.data.patches import SyntheticPatches
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.data.tileset import load_tiles
 from nucleosynth.data.tilestore import TileStore
