@@ -17,6 +17,7 @@ from rich.markup import escape
 from . import __version__
 from .errors import InputError
 from .slides.settings import READERS, TYPE_SOURCES, TileSettings
+from .threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from .engines import TrainingReport
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
+    let_threads_sleep()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="nucleosynth")
     except SystemExit as end:

@@ -19,12 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-from ignite.engine import Events
-from monai.bundle import ConfigParser
+from nucleosynth.threads import let_threads_sleep
 
-from nucleosynth.engines.training import TrainingSettings, read_configuration
+let_threads_sleep()  # As the command line does, before torch is there.
+
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from ignite.engine import Events  # noqa: E402
+from monai.bundle import ConfigParser  # noqa: E402
+
+from nucleosynth.engines.training import TrainingSettings, read_configuration  # noqa: E402
 
 WARM_UP = 5
 

@@ -1,14 +1,14 @@
 """Networks: refiners, the discriminator, and the paper's segmentation network.
 
-Images are float tensors of shape (B, 3, H, W) with values in [-1, 1]; H and W are multiples of 16. No network has a
-normalisation layer, so that the result for an image never depends on the others in its batch.
+Images are float tensors of shape (B, 3, H, W) with values in [-1, 1]; H and W are multiples of 16. In inference no
+network's result for an image depends on the others in its batch.
 """
 
 from .discriminator import Discriminator
 from .pixels import from_uint8, prepare_images, to_uint8
 from .refiner import Refiner, ResidualRefiner
 from .segmentation import DETECTION, SEGMENTATION, SegmentationCNN
-from .weights import build_network, load_weights, read_tensors
+from .weights import build_network, build_part, load_weights, read_tensors
 
 __all__ = [
     "DETECTION",
@@ -18,6 +18,7 @@ __all__ = [
     "ResidualRefiner",
     "SegmentationCNN",
     "build_network",
+    "build_part",
     "from_uint8",
     "load_weights",
     "prepare_images",

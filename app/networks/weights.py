@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from ..errors import InputError
 
-__all__ = ["build_network", "load_weights", "read_tensors"]
+__all__ = ["build_network", "build_part", "load_weights", "read_tensors"]
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -43,32 +44,51 @@ def load_weights(network: torch.nn.Module, path: Path | str) -> torch.nn.Module:
 
 
 def build_network(config: Path, key: str) -> torch.nn.Module:
-    """Build a network that a bundle's configuration describes.
+    """Build a network that a bundle's configuration describes; see :func:`build_part`."""
+    network = build_part(config, key)
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"{config}: its {key} is no network but {type(network).__name__}")
+    return network
+
+
+def build_part(config: Path, key: str, changes: Mapping[str, Any] | None = None) -> Any:
+    """Make what a bundle's configuration describes.
 
     A configuration may hold expressions, which are executed: use only bundles that you trust.
 
+    Args:
+        config: YAML or JSON file.
+        key: of the part, such as ``network_def``.
+        changes: other entries than in the file, by key.
+
     Raises:
-        InputError: there is no such file, or no such network in it.
+        InputError: there is no such file, no such part in it, or it cannot be made.
     """
     if not config.exists():
         raise InputError(f"{config}: no such file; is this the folder of a trained bundle?")
     parser = ConfigParser()
     try:
         parser.read_config(str(config))
+        parser.update(dict(changes or {}))
         known = key in parser
-        network = parser.get_parsed_content(key) if known else None
+        part = parser.get_parsed_content(key) if known else None
     # What a damaged file makes of a YAML reader and of any constructor that it names cannot be listed.
     except Exception as error:
-        raise InputError(f"{config}: cannot be used as a bundle's configuration ({_reason(error)})") from error
+        cause = _root(error)
+        if isinstance(cause, InputError):
+            raise cause from error
+        raise InputError(f"{config}: cannot be used as a bundle's configuration ({_in_a_line(cause)})") from error
     if not known:
         raise InputError(f"{config}: describes no {key}")
-    if not isinstance(network, torch.nn.Module):
-        raise InputError(f"{config}: its {key} is no network but {type(network).__name__}")
-    return network
+    return part
 
 
-def _reason(error: BaseException) -> str:
-    """What was wrong at the bottom of it, in one line; MONAI wraps errors in errors."""
-    while error.__cause__ is not None:
+def _root(error: BaseException) -> BaseException:
+    """What was wrong at the bottom of it; MONAI wraps errors in errors."""
+    while error.__cause__ is not None and not isinstance(error, InputError):
         error = error.__cause__
+    return error
+
+
+def _in_a_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

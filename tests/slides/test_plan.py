@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.data.utils import dense_patch_slices
 
-from nucleosynth.slides.plan import Box, PlanSettings, owned, plan_slide
+from nucleosynth.slides.plan import Box, PlanSettings, TissueMap, owned, plan_slide
 
 SMALL = PlanSettings(core=10, halo=3, window=8, stride=6)
 
@@ -12,19 +13,21 @@ sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
 @st.composite
 def plans(draw):
-    window = draw(st.integers(1, 20))
+    window = draw(st.integers(4, 20))
     return PlanSettings(
-        core=draw(st.integers(1, 30)), halo=draw(st.integers(0, 9)), window=window, stride=draw(st.integers(1, window))
+        core=draw(st.integers(4, 30)), halo=draw(st.integers(0, 9)), window=window, stride=draw(st.integers(3, window))
     )
 
 
 def test_a_tile_worked_out_by_hand():
-    """Windows of 8 px start at multiples of 6; those that touch [7, 23) start at 0 (up to 8), 6, 12 and 18."""
+    """Windows of 8 px start at multiples of 6, the last at 22 and 12, and those that touch [7, 23) x [0, 13) count."""
     tile = plan_slide((30, 20), None, SMALL)[1]
     assert tile.core == Box(10, 0, 20, 10)
     assert tile.region == Box(7, 0, 23, 13)
-    assert tile.windows == Box(0, -6, 26, 20)
-    assert tile.windows.size == (26, 26)
+    assert [window for window in tile.windows if window.top == 0] == [Box(x, 0, x + 8, 8) for x in (0, 6, 12, 18, 22)]
+    assert sorted({window.top for window in tile.windows}) == [0, 6, 12]
+    assert tile.frame == Box(0, 0, 30, 20)
+    assert tile.frame.size == (30, 20)
 
 
 @given(sizes, plans())
@@ -43,22 +46,71 @@ def test_each_centroid_has_one_owner(size, settings, data):
 
 
 @given(sizes, plans())
-def test_windows_are_all_that_touch_the_region_and_lie_on_one_lattice(size, settings):
-    for tile in plan_slide(size, None, settings):
-        for begin, end, start, stop in (
-            (tile.windows.left, tile.windows.right, tile.region.left, tile.region.right),
-            (tile.windows.top, tile.windows.bottom, tile.region.top, tile.region.bottom),
-        ):
-            starts = range(-settings.window * settings.stride, stop + settings.window, settings.stride)
-            touching = [each for each in starts if each < stop and each + settings.window > start]
-            assert (begin, end) == (touching[0], touching[-1] + settings.window)
-            assert (end - begin - settings.window) % settings.stride == 0
+def test_windows_of_all_tiles_are_one_lattice_that_covers_the_slide(size, settings):
+    """No pixel of a region is unseen; a window that one tile has is another's too where it touches its region."""
+    tiles = plan_slide(size, None, settings)
+    lattice = {window for tile in tiles for window in tile.windows}
+    for tile in tiles:
+        seen = np.zeros(size[::-1], bool)
+        for window in tile.windows:
+            assert window.size == (settings.window, settings.window)
+            assert min(window.left, window.top) >= 0
+            assert all(
+                end <= max(side, settings.window) for end, side in zip((window.right, window.bottom), size, strict=True)
+            )
+            seen[window.top : window.bottom, window.left : window.right] = True
+        assert seen[tile.region.top : tile.region.bottom, tile.region.left : tile.region.right].all()
+        assert set(tile.windows) == {window for window in lattice if overlap(window, tile.region)}
+        assert tile.frame.left == min(window.left for window in tile.windows)
+        assert tile.frame.bottom == max(window.bottom for window in tile.windows)
+
+
+def overlap(one, other):
+    return one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+
+
+@given(sizes, plans(), st.integers(0, 10**6))
+def test_only_windows_without_tissue_are_left_out(size, settings, seed):
+    rng = np.random.default_rng(seed)
+    tissue = TissueMap(rng.random(rng.integers(1, 6, 2)) < 0.3, size)
+    every = {tile.core: tile for tile in plan_slide(size, None, settings)}
+    for tile in plan_slide(size, tissue, settings):
+        whole = every[tile.core]
+        assert (tile.region, tile.frame) == (whole.region, whole.frame)
+        assert tile.windows == tuple(window for window in whole.windows if tissue.touches(window))
+
+
+def test_windows_are_those_of_monai():
+    """Its inferer takes the same windows of an image that is one tile."""
+    settings = PlanSettings(core=1000, halo=0, window=64, stride=48)
+    (tile,) = plan_slide((300, 200), None, settings)
+    slices = dense_patch_slices((200, 300), (64, 64), (48, 48))
+    assert [(window.top, window.left) for window in tile.windows] == [(y.start, x.start) for y, x in slices]
+
+
+def test_a_slide_smaller_than_a_window_has_one_window():
+    (tile,) = plan_slide((5, 30), None, SMALL.__class__(core=50, halo=3, window=8, stride=6))
+    assert tile.region == Box(0, 0, 5, 30)
+    assert {window.left for window in tile.windows} == {0}
+    assert tile.frame == Box(0, 0, 8, 30)
+
+
+def test_where_tissue_is():
+    """A mask of 3 x 2 pixels over a slide of 30 x 20: a pixel of the mask is 10 x 10 of the slide."""
+    tissue = TissueMap(np.array([[True, False, False], [False, False, True]]), (30, 20))
+    x, y = np.array([0.0, 9.9, 10.0, 29.9, 31.0, -1.0]), np.array([0.0, 9.9, 5.0, 19.9, 25.0, 0.0])
+    assert tissue.contains(x, y).tolist() == [True, True, False, True, True, True]
+    assert tissue.touches(Box(9, 0, 12, 4))
+    assert not tissue.touches(Box(10, 0, 30, 10))
+    assert tissue.touches(Box(-5, -5, 1, 1))
+    assert tissue.touches(Box(10, 10, 21, 11))
+    assert tissue.touches(Box(25, 15, 64, 64))
 
 
 def test_tiles_without_tissue_are_left_out_and_the_others_numbered_without_gaps():
     tissue = np.zeros((2, 3), bool)
     tissue[0, 0] = tissue[1, 2] = True
-    tiles = plan_slide((30, 20), tissue, SMALL)
+    tiles = plan_slide((30, 20), TissueMap(tissue, (30, 20)), SMALL)
     assert [(tile.number, tile.core.left, tile.core.top) for tile in tiles] == [(0, 0, 0), (1, 20, 10)]
 
 
@@ -67,7 +119,7 @@ def test_every_pixel_of_tissue_lies_in_a_core(size, settings, seed):
     rng = np.random.default_rng(seed)
     tissue = rng.random(rng.integers(1, 12, 2)) < 0.3
     covered = np.zeros(size[::-1], bool)
-    for tile in plan_slide(size, tissue, settings):
+    for tile in plan_slide(size, TissueMap(tissue, size), settings):
         covered[tile.core.top : tile.core.bottom, tile.core.left : tile.core.right] = True
     # The slide's pixel whose area the mask's pixel shows.
     rows = np.arange(size[1]) * tissue.shape[0] // size[1]
@@ -76,7 +128,7 @@ def test_every_pixel_of_tissue_lies_in_a_core(size, settings, seed):
 
 
 def test_a_slide_without_tissue_has_no_tiles():
-    assert plan_slide((30, 20), np.zeros((4, 4), bool), SMALL) == []
+    assert plan_slide((30, 20), TissueMap(np.zeros((4, 4), bool), (30, 20)), SMALL) == []
 
 
 @pytest.mark.parametrize(
@@ -101,5 +153,5 @@ def test_a_slide_without_pixels_is_refused():
 
 @pytest.mark.parametrize("shape", [(4,), (0, 3), (1, 4, 4)])
 def test_a_mask_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=r"tissue must have shape \(h, w\)"):
-        plan_slide((30, 20), np.zeros(shape, bool), SMALL)
+    with pytest.raises(ValueError, match=r"mask must have shape \(h, w\)"):
+        TissueMap(np.zeros(shape, bool), (30, 20))

@@ -1,0 +1,114 @@
+"""What the network sees in a tile of a slide: detection and segmentation maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from monai.data.utils import compute_importance_map
+from monai.utils import BlendMode
+
+from ..networks import DETECTION, SEGMENTATION, from_uint8
+from .plan import Box, SlideTile
+
+__all__ = ["TilePredictor", "gains_from_bfloat16"]
+
+_SIGMA_SCALE = 0.125  # Of the window, as MONAI's sliding windows have it.
+_LEAST_IMPORTANCE = 1e-3
+_BFLOAT16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16")
+
+
+def gains_from_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name, False) for name in _BFLOAT16_CAPABILITIES)
+
+
+class TilePredictor:
+    """A network that looks at a tile through the windows of its plan, and blends what it sees.
+
+    Logits of overlapping windows are averaged, weighted by a Gaussian around each window's centre, as MONAI's
+    ``SlidingWindowInferer`` does it. Only windows with tissue are looked through. The same windows in the same batches
+    give the same maps.
+
+    Args:
+        network: from images, shape (B, 3, w, w), in [-1, 1], to logits, shape (B, C, w, w).
+        device: where it runs.
+        window: side w of the plan's windows, in pixels.
+        batch_size: windows at a time.
+        bfloat16: whether to compute in bfloat16 where that loses nothing that matters; None does where it is faster.
+        compiled: whether to compile the network first, which pays on many slides.
+
+    Raises:
+        ValueError: ``batch_size`` is less than 1.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        device: torch.device | str,
+        window: int,
+        batch_size: int = 8,
+        bfloat16: bool | None = None,
+        compiled: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.device = torch.device(device)
+        network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.network = torch.compile(network) if compiled else network
+        self.batch_size = batch_size
+        self.bfloat16 = gains_from_bfloat16(self.device) if bfloat16 is None else bfloat16
+        importance = compute_importance_map((window, window), BlendMode.GAUSSIAN, _SIGMA_SCALE, self.device)
+        self._importance = importance.clamp_min(_LEAST_IMPORTANCE)
+
+    def __call__(self, image: np.ndarray, tile: SlideTile) -> np.ndarray:
+        """Maps of a tile's region.
+
+        Args:
+            image: uint8, shape (H, W, 3), RGB, of the tile's frame.
+            tile: of the plan.
+
+        Returns:
+            float16, shape (2, h, w), of the region: probability of the core of a nucleus, and of a nucleus. Where no
+            window looked, 0.
+        """
+        frame = tile.frame
+        with torch.inference_mode():
+            pixels = self._on_device(image)
+            total = torch.zeros(2, *image.shape[:2], device=self.device)
+            weight = torch.zeros(image.shape[:2], device=self.device)
+            for windows in _batches(tile.windows, self.batch_size):
+                places = [_slices(window, frame) for window in windows]
+                logits = self._logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
+                for (rows, columns), each in zip(places, logits, strict=True):
+                    total[:, rows, columns] += each * self._importance
+                    weight[rows, columns] += self._importance
+            rows, columns = _slices(tile.region, frame)
+            total, weight = total[:, rows, columns], weight[rows, columns]
+            probability = torch.where(weight > 0, (total / weight.clamp_min(1e-6)).sigmoid(), 0)
+            return probability.half().cpu().numpy()
+
+    def _on_device(self, image: np.ndarray) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if self.device.type == "cuda":
+            return pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels.to(self.device)
+
+    def _logits(self, crops: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.network(from_uint8(crops))[:, [DETECTION, SEGMENTATION]].float()
+
+
+def _slices(box: Box, frame: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box in an array of its frame."""
+    rows = slice(box.top - frame.top, box.bottom - frame.top)
+    return rows, slice(box.left - frame.left, box.right - frame.left)
+
+
+def _batches(windows: Sequence[Box], size: int) -> Iterator[Sequence[Box]]:
+    for begin in range(0, len(windows), size):
+        yield windows[begin : begin + size]
