@@ -16,11 +16,12 @@ from rich.markup import escape
 
 from . import __version__
 from .errors import InputError
-from .slides.settings import READERS, TYPE_SOURCES, TileSettings
+from .slides.settings import READERS, TYPE_SOURCES, SegmentSettings, TileSettings
 from .threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from .engines import TrainingReport
+    from .slides.segmentation import SlideReport
 
 __all__ = ["app", "main"]
 
@@ -35,13 +36,18 @@ app = typer.Typer(
 )
 
 _TILES = TileSettings()
+_SEGMENT = SegmentSettings()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0, 2 for a wrong input or output, 130 when interrupted.
+    """Run a command line and return its exit code.
 
     Args:
         arguments: without the program's name; those of the process by default.
+
+    Returns:
+        0; 1 if a training diverged; 2 for a wrong input or output; 3 if parts of a slide could not be read; 130 when
+        interrupted.
     """
     let_threads_sleep()
     try:
@@ -277,10 +283,7 @@ def _say_trained(report: TrainingReport) -> None:
     if report.segmentation is not None:
         console.print(f"Segmentation network: [bold]{escape(os.fspath(report.segmentation))}[/]")
         folder = shlex.quote(os.fspath(report.segmentation))
-        console.print(
-            f"Next: python -m monai.bundle run --config_file {escape(folder)}/configs/inference.yaml "
-            f"--bundle_root {escape(folder)} --dataset_dir IMAGES --output_dir DIR"
-        )
+        console.print(f"Next: nucleosynth segment IMAGE_OR_SLIDE -o DIR --model {escape(folder)}")
     console.print(f"MLflow: {escape(report.tracking)}")
 
 
@@ -289,6 +292,76 @@ def _warn_of_blank(names: Sequence[str]) -> None:
     if names:
         listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         print(f"nucleosynth: warning: {len(names)} blank tiles left out: {listed}", file=sys.stderr)
+
+
+@app.command()
+def segment(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE_OR_SLIDE", help="Slides, images, folders of them, or folders that are one DICOM slide."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
+    model: Annotated[
+        Path,
+        typer.Option(metavar="BUNDLE", help="Output of [bold]nucleosynth train[/], or its nuclei_segmentation."),
+    ],
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Scale of the inputs in µm per pixel, for those that do not carry it.", show_default=False),
+    ] = None,
+    reader: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(READERS), autocompletion=lambda: list(READERS), help="Library that reads the slides."
+        ),
+    ] = _SEGMENT.reader,
+    whole: Annotated[bool, typer.Option("--whole", help="Segment glass as well, not only tissue.")] = _SEGMENT.whole,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Windows that the network sees at a time.", show_default="as the model says")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that outline nuclei beside the network.", show_default="all cores but one"),
+    ] = None,
+) -> None:
+    """Segment the nuclei of images and whole slides of any size.
+
+    Writes for each input DIR/NAME/nuclei.geojson (drag it onto the slide in QuPath), nuclei.parquet (GeoParquet, with
+    measurements), overview.png, and run.json when all is there.
+
+    Repeat a command that was interrupted, and it continues.
+
+    Exit code 3 says that parts of a slide could not be read; run.json says which. All others are segmented.
+    """
+    from .slides.model import load_segmenter
+    from .slides.segmentation import segment_slides
+
+    try:
+        settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole)
+    except ValueError as error:
+        raise InputError(f"--{error}") from error
+    given = {"device": device, "segmenter#batch_size": batch_size, "segmenter#workers": workers}
+    segmenter = load_segmenter(model, {key: value for key, value in given.items() if value is not None})
+    _say_segmented(segment_slides(inputs, output, segmenter, settings))
+
+
+def _say_segmented(reports: Sequence[SlideReport]) -> None:
+    """What was found, where it is, and what could not be read."""
+    console = Console(highlight=False, soft_wrap=True)
+    for report in reports:
+        console.print(f"[bold]{report.nuclei}[/] nuclei: {escape(os.fspath(report.folder))}")
+    damaged = [report for report in reports if report.failed]
+    for report in damaged:
+        reason = report.failed[0]["reason"]
+        print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(3)
 
 
 @app.command()

@@ -25,7 +25,16 @@ from .errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["RECORD", "claim_output", "finish_output", "input_digest", "release_output", "run_record", "write_record"]
+__all__ = [
+    "RECORD",
+    "claim_output",
+    "finish_output",
+    "finished_run",
+    "input_digest",
+    "release_output",
+    "run_record",
+    "write_record",
+]
 
 RECORD = "run.json"
 _CLAIM = "unfinished.json"
@@ -100,6 +109,18 @@ def claim_output(folder: Path, record: dict[str, Any], products: Sequence[str]) 
         _write_json(claim, record)
 
 
+def finished_run(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The record that a finished run of the same command on the same inputs left in a folder, if there is one.
+
+    Raises:
+        InputError: ``folder`` holds the output of another run.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    return _refuse_other_run(path, record)
+
+
 def finish_output(folder: Path, record: dict[str, Any]) -> None:
     """Declare a claimed folder whole: write ``run.json`` and drop the claim."""
     write_record(folder / RECORD, record)
@@ -135,7 +156,7 @@ def input_digest(path: Path) -> dict[str, Any]:
     return {"path": str(path), "bytes": size, kind: digest}
 
 
-def _refuse_other_run(path: Path, record: dict[str, Any]) -> None:
+def _refuse_other_run(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     try:
         other = json.loads(path.read_bytes())
         settings, inputs = other["settings"], other["inputs"]
@@ -154,6 +175,7 @@ def _refuse_other_run(path: Path, record: dict[str, Any]) -> None:
         difference = f"nucleosynth was {version}, now {__version__}"
     if difference is not None:
         raise InputError(f"{path.parent}: holds the output of another run ({difference}); give another -o or delete it")
+    return other
 
 
 def _versions() -> dict[str, str]:

@@ -181,8 +181,7 @@ def test_the_end_of_a_training_says_what_there_is_and_what_comes_next(tiles, tmp
         f"Refiner and discriminator: {synthesis}",
         f"Next: nucleosynth synthesize TILES -o DIR -n 100 --refiner {shlex.quote(str(synthesis))}",
         f"Segmentation network: {segmentation}",
-        f"Next: python -m monai.bundle run --config_file {quoted}/configs/inference.yaml "
-        f"--bundle_root {quoted} --dataset_dir IMAGES --output_dir DIR",
+        f"Next: nucleosynth segment IMAGE_OR_SLIDE -o DIR --model {quoted}",
         f"MLflow: mlflow ui --backend-store-uri {shlex.quote(f'sqlite:///{output}/mlflow.db')} --host 127.0.0.1",
     ]
     assert "Traceback" not in captured.err

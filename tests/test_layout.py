@@ -19,7 +19,7 @@ LAYERS = (
     {"cli", "demo", "deploy", "__main__"},
 )
 # Usable by all but the transforms, and using nothing but each other. The empty name is the package itself.
-LEAVES = {"", "atomic", "bundles", "errors", "progress", "record", "report"}
+LEAVES = {"", "atomic", "bundles", "errors", "progress", "record", "report", "threads", "workers"}
 # Import names of the optional extras: they may be missing, so they are imported where they are needed.
 EXTRAS = {"cucim"}
 # The command line starts at once because each command imports its own code.

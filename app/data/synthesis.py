@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 
 from nucleosynth.transforms.synthesis import SynthesisSettings, TileAnalysis, analyze_tile, draw_patch, paint_patch
 
 from ..atomic import write_atomically
-from ..errors import InputError
 from ..progress import track
 from ..record import claim_output, finish_output, run_record
+from ..workers import worker_pool
 from .images import read_image, write_png
 from .preview import write_preview
 from .refinement import Refinement, load_refinement, refinement_files
@@ -227,27 +223,12 @@ def _synthesize(plan: _Plan, missing: Sequence[int], workers: int) -> Iterator[d
     if len(portions) < 2 * workers:
         step = max(1, -(-len(missing) // (2 * workers)))
         portions = [part[i : i + step] for part in portions for i in range(0, len(part), step)]
-    # A forked worker would inherit the locks of OpenCV's and PyTorch's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(portions)), context, initializer=_set_up_worker) as pool:
+    with worker_pool(min(workers, len(portions))) as pool:
         running: set[Future[list[dict[str, Any]]]] = {pool.submit(_make_patches, plan, part) for part in portions}
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield from future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process died, perhaps for want of memory; the same command continues, with fewer --workers"
-            ) from error
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def _set_up_worker() -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield from future.result()
 
 
 def _make_patches(plan: _Plan, patches: Sequence[int]) -> list[dict[str, Any]]:

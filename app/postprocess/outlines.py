@@ -15,7 +15,7 @@ for _number, (_x, _y) in enumerate(_STEPS.astype(int)):
     _NUMBER[_y + 1, _x + 1] = _number
 
 
-def outline_nuclei(label: np.ndarray, tolerance: float = 0.25) -> np.ndarray:
+def outline_nuclei(label: np.ndarray, tolerance: float = 0.25, reach: float = 0.5) -> np.ndarray:
     """Draw the outline of every nucleus of a label image.
 
     An outline runs halfway between the centres of a nucleus' pixels and those of its 4-neighbours outside, as marching
@@ -26,6 +26,10 @@ def outline_nuclei(label: np.ndarray, tolerance: float = 0.25) -> np.ndarray:
     Args:
         label: integers, shape (H, W), instance ids 1 to N without gaps, each one 8-connected piece; 0 is background.
         tolerance: how far a simplified outline may lie from the exact one, in pixels; 0 keeps every vertex.
+        reach: how far beyond the centres of a nucleus' pixels the outline runs, in pixels, above 0, at most 0.5. With a
+            little less than 0.5 touching nuclei are a little apart; but a program that fills polygons up to and with
+            every pixel that an edge comes upon, as OpenCV does, then fills just the nucleus' pixels, not half a pixel
+            more all around.
 
     Returns:
         Shapely polygons, shape (N,), valid, in pixels; polygon i is of nucleus i + 1.
@@ -37,12 +41,14 @@ def outline_nuclei(label: np.ndarray, tolerance: float = 0.25) -> np.ndarray:
         raise ValueError(f"label must have shape (H, W), got {label.shape}")
     if tolerance < 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}")
+    if not 0 < reach <= 0.5:
+        raise ValueError(f"reach must lie in (0, 0.5], got {reach}")
     label = np.ascontiguousarray(label, np.int32)
     count = int(label.max(initial=0))
     if count == 0:
         return np.empty(0, object)
     chains, ids = _chains(label, count)
-    coordinates, offsets = _vertices(*chains)
+    coordinates, offsets = _vertices(*chains, reach)
     rings = np.arange(count + 1)
     polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, coordinates + 0.5, (offsets, rings))
     if tolerance > 0:
@@ -77,8 +83,8 @@ def _chains(label: np.ndarray, count: int) -> tuple[tuple[np.ndarray, np.ndarray
     return (pixels[np.repeat(outer, length)], offsets), ids
 
 
-def _vertices(pixels: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices halfway between boundary pixels and their neighbours outside, as closed rings.
+def _vertices(pixels: np.ndarray, offsets: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices between boundary pixels and their neighbours outside, as closed rings.
 
     A chain leaves the outside on its right. Around each of its pixels, the neighbours from the one it came from to the
     one it goes to, counter-clockwise, are outside.
@@ -99,7 +105,7 @@ def _vertices(pixels: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.n
     turn = np.arange(1, 9)
     direction = (backward[:, None] - turn) % 8
     outside = (turn < sweep[:, None]) & (direction % 2 == 0)
-    vertices = (pixels[:, None] + 0.5 * _STEPS[direction])[outside]
+    vertices = (pixels[:, None] + reach * _STEPS[direction])[outside]
     size = np.add.reduceat(outside.sum(1), first)
     ends = np.cumsum(size)
     # Each ring ends where it began.

@@ -58,6 +58,9 @@ class OpenSlideBackend:
         try:
             region = np.asarray(self._slide.read_region(location, level, (width, height)))
         except openslide.OpenSlideError as error:
+            # After an error OpenSlide refuses all that follows, though other parts of the slide may be whole.
+            self._slide.close()
+            self._slide = openslide.OpenSlide(self._path)
             raise InputError(f"{self._path}: damaged slide, reading failed ({error}); copy it again") from error
         if self._is_ycbcr:
             region = _from_ycbcr(region)

@@ -23,6 +23,11 @@ class Box:
         """Width and height, in pixels."""
         return self.right - self.left, self.bottom - self.top
 
+    def within(self, frame: Box) -> tuple[slice, slice]:
+        """Rows and columns of the box in an array of a frame that holds it."""
+        rows = slice(self.top - frame.top, self.bottom - frame.top)
+        return rows, slice(self.left - frame.left, self.right - frame.left)
+
 
 @dataclass(frozen=True)
 class TissueMap:

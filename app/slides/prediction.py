@@ -76,18 +76,17 @@ class TilePredictor:
             float16, shape (2, h, w), of the region: probability of the core of a nucleus, and of a nucleus. Where no
             window looked, 0.
         """
-        frame = tile.frame
         with torch.inference_mode():
             pixels = self._on_device(image)
             total = torch.zeros(2, *image.shape[:2], device=self.device)
             weight = torch.zeros(image.shape[:2], device=self.device)
             for windows in _batches(tile.windows, self.batch_size):
-                places = [_slices(window, frame) for window in windows]
+                places = [window.within(tile.frame) for window in windows]
                 logits = self._logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
                 for (rows, columns), each in zip(places, logits, strict=True):
                     total[:, rows, columns] += each * self._importance
                     weight[rows, columns] += self._importance
-            rows, columns = _slices(tile.region, frame)
+            rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]
             probability = torch.where(weight > 0, (total / weight.clamp_min(1e-6)).sigmoid(), 0)
             return probability.half().cpu().numpy()
@@ -101,12 +100,6 @@ class TilePredictor:
     def _logits(self, crops: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.network(from_uint8(crops))[:, [DETECTION, SEGMENTATION]].float()
-
-
-def _slices(box: Box, frame: Box) -> tuple[slice, slice]:
-    """Rows and columns of a box in an array of its frame."""
-    rows = slice(box.top - frame.top, box.bottom - frame.top)
-    return rows, slice(box.left - frame.left, box.right - frame.left)
 
 
 def _batches(windows: Sequence[Box], size: int) -> Iterator[Sequence[Box]]:

@@ -127,19 +127,41 @@ class SlideReader:
         )
         return resample(region, rows, columns)
 
-    def thumbnail(self, mpp: float) -> np.ndarray:
-        """The whole slide at a scale in µm per pixel: uint8, shape (H, W, 3), read in blocks of bounded memory."""
+    def thumbnail(self, mpp: float, unreadable: np.ndarray | None = None) -> np.ndarray:
+        """The whole slide at a low scale, read in blocks of bounded memory.
+
+        Args:
+            mpp: scale of the result, µm per pixel.
+            unreadable: bool, shape of the result without its last axis, see :meth:`thumbnail_size`; if given, damaged
+                blocks are left white and set in it, otherwise damage is an error.
+
+        Returns:
+            uint8, shape (H, W, 3).
+
+        Raises:
+            InputError: a part is damaged.
+        """
         downsample = mpp / self.mpp
-        width, height = (max(1, round(side / downsample)) for side in self.dimensions)
+        width, height = self.thumbnail_size(mpp)
         factor = self.level_downsamples[self._level_for(downsample)]
         block = max(1, int(_BLOCK * factor / downsample))
-        result = np.empty((height, width, 3), np.uint8)
+        result = np.full((height, width, 3), 255, np.uint8)
         for top in range(0, height, block):
             for left in range(0, width, block):
                 size = (min(block, width - left), min(block, height - top))
-                location = (left * downsample, top * downsample)
-                result[top : top + size[1], left : left + size[0]] = self.read_at(location, size, mpp)
+                place = slice(top, top + size[1]), slice(left, left + size[0])
+                try:
+                    result[place] = self.read_at((left * downsample, top * downsample), size, mpp)
+                except InputError:
+                    if unreadable is None:
+                        raise
+                    unreadable[place] = True
         return result
+
+    def thumbnail_size(self, mpp: float) -> tuple[int, int]:
+        """Width and height of the whole slide at a scale in µm per pixel."""
+        width, height = (max(1, round(side * self.mpp / mpp)) for side in self.dimensions)
+        return width, height
 
     def close(self) -> None:
         """Free the file; no reading afterwards."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..data.limits import QualityLimits
 
-__all__ = ["READERS", "SMALLEST_TILE", "TYPE_SOURCES", "TileSettings"]
+__all__ = ["READERS", "SMALLEST_TILE", "TYPE_SOURCES", "SegmentSettings", "TileSettings"]
 
 READERS = ("auto", "cucim", "openslide")
 TYPE_SOURCES = ("folder", "image")
@@ -53,3 +53,24 @@ class TileSettings:
             raise ValueError(f"reader must be one of {', '.join(READERS)}, got {self.reader!r}")
         if self.type_by not in TYPE_SOURCES:
             raise ValueError(f"type_by must be one of {', '.join(TYPE_SOURCES)}, got {self.type_by!r}")
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How slides are read for segmentation.
+
+    Args:
+        mpp: scale of the inputs, µm per pixel, overriding what they say of themselves.
+        reader: one of ``READERS``.
+        whole: whether glass is segmented as well. Plain images always are, all of them.
+    """
+
+    mpp: float | None = None
+    reader: str = "auto"
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mpp is not None and not (math.isfinite(self.mpp) and self.mpp > 0):
+            raise ValueError(f"mpp must be positive, got {self.mpp}")
+        if self.reader not in READERS:
+            raise ValueError(f"reader must be one of {', '.join(READERS)}, got {self.reader!r}")

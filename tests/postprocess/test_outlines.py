@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -67,6 +68,29 @@ def test_touching_nuclei_share_their_edge():
     left, right = outline_nuclei(label)[::-1]
     assert left.intersection(right).area == 0
     assert left.intersection(right).length == 5
+
+
+@given(labels(), st.sampled_from([0.1, 0.4]))
+def test_an_outline_that_reaches_less_far_is_filled_as_the_nucleus(label, reach):
+    """OpenCV, in sixteenths of a pixel, fills the pixels of the nucleus and its holes, and none beside."""
+    for number, outline in enumerate(outline_nuclei(label, tolerance=0, reach=reach), 1):
+        drawn = np.zeros(label.shape, np.uint8)
+        vertices = np.rint((shapely.get_coordinates(outline) - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(drawn, [vertices], 1, shift=4)
+        np.testing.assert_array_equal(drawn, binary_fill_holes(label == number))
+
+
+def test_a_shorter_reach_worked_out_by_hand():
+    label = np.zeros((4, 5), np.int32)
+    label[1, 2] = 1
+    expected = polygon((2.5, 1.25), (2.75, 1.5), (2.5, 1.75), (2.25, 1.5))
+    assert shapely.normalize(outline_nuclei(label, tolerance=0, reach=0.25)[0]) == expected
+
+
+@pytest.mark.parametrize("reach", [0, 0.6])
+def test_a_reach_out_of_range_is_refused(reach):
+    with pytest.raises(ValueError, match=r"reach must lie in \(0, 0.5\]"):
+        outline_nuclei(np.zeros((4, 4), int), reach=reach)
 
 
 def test_an_image_without_nuclei_has_no_outlines():

@@ -1,0 +1,300 @@
+"""Nuclei of whole slides (``nucleosynth segment``): read, predict, outline, store, export; resumable at any tile."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..postprocess import InstanceSettings
+from ..progress import track
+from ..record import claim_output, finish_output, finished_run, run_record
+from ..workers import worker_pool
+from .exports import draw_overview, write_geojson
+from .outlining import Outliner, write_part
+from .plan import Box, PlanSettings, SlideTile, plan_slide
+from .prediction import TilePredictor
+from .reader import SlideReader, open_slide
+from .settings import SegmentSettings
+from .sources import Source, find_sources
+from .store import PartStore, locked, merge_parts
+from .tissue import find_tissue
+
+__all__ = ["PRODUCTS", "SlideReport", "SlideSegmenter", "segment_slides"]
+
+TABLE, GEOJSON, OVERVIEW = "nuclei.parquet", "nuclei.geojson", "overview.png"
+_PARTS = "parts"
+PRODUCTS = (_PARTS, TABLE, GEOJSON, OVERVIEW)
+"""What a run writes into the folder of a slide, beside ``run.json``."""
+
+_OVERVIEW_PX = 2048
+_BAND = 512  # Rows that are read at a time: resampling holds some copies of what it works on.
+
+
+@dataclass(frozen=True)
+class SlideReport:
+    """What became of a slide.
+
+    Attributes:
+        name: of its folder in the output.
+        folder: with the results.
+        nuclei: their number.
+        failed: tiles that could not be read, each a box in level-0 pixels and the reason.
+    """
+
+    name: str
+    folder: Path
+    nuclei: int
+    failed: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """All that the nuclei of a slide depend on."""
+
+    mpp: float | None
+    reader: str
+    whole: bool
+    model_sha256: str
+    instances: InstanceSettings
+    plan: PlanSettings
+    bfloat16: bool
+
+
+@dataclass
+class _Seconds:
+    """Where the time goes: of the main process, but for ``outline``, which is the workers'."""
+
+    read: float = 0.0
+    predict: float = 0.0
+    outline: float = 0.0
+    export: float = 0.0
+    total: float = field(default=0.0)
+
+
+class SlideSegmenter:
+    """A trained network, and how its maps become nuclei.
+
+    Args:
+        network: from images at ``instances.mpp``, in [-1, 1], to logits of detection and segmentation.
+        model_file: of the network's weights, by whose digest runs are told apart.
+        instances: how maps become nuclei.
+        plan: how slides are divided; None takes the usual sizes.
+        device: where the network runs.
+        batch_size: windows at a time.
+        bfloat16: whether to compute in bfloat16; None does where the device gains from it.
+        compiled: whether to compile the network first.
+        workers: processes that outline nuclei beside the network; None takes all cores but one, at most 8.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        model_file: Path | str,
+        instances: InstanceSettings,
+        plan: PlanSettings | None = None,
+        device: torch.device | str = "cpu",
+        batch_size: int = 8,
+        bfloat16: bool | None = None,
+        compiled: bool = False,
+        workers: int | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.instances, self.plan = instances, plan or PlanSettings()
+        self.predictor = TilePredictor(network, device, self.plan.window, batch_size, bfloat16, compiled)
+        self.workers = workers or min(max((os.cpu_count() or 1) - 1, 1), 8)
+        self.model_sha256 = hashlib.sha256(Path(model_file).read_bytes()).hexdigest()
+
+    def run(self, settings: SegmentSettings) -> _Run:
+        """The settings that a run on one slide is recorded with."""
+        return _Run(
+            **asdict(settings),
+            model_sha256=self.model_sha256,
+            instances=self.instances,
+            plan=self.plan,
+            bfloat16=self.predictor.bfloat16,
+        )
+
+
+def segment_slides(
+    inputs: Sequence[Path | str], output: Path | str, segmenter: SlideSegmenter, settings: SegmentSettings
+) -> list[SlideReport]:
+    """Segment the nuclei of slides and images.
+
+    Writes for each ``output/NAME/``: ``nuclei.parquet`` (GeoParquet, see :mod:`~nucleosynth.slides.table`),
+    ``nuclei.geojson`` (for QuPath), ``overview.png``, and, when all is there, ``run.json``. Called again after it was
+    interrupted, it continues with the tile that it was at; where all is done, it does nothing.
+
+    Args:
+        inputs: slides, images, and folders of them.
+        output: folder for the results.
+        segmenter: the network.
+        settings: how slides are read.
+
+    Raises:
+        InputError: an input cannot be used, or ``output`` holds something else, or another process is at work there.
+        OSError: ``output`` cannot be written.
+    """
+    output = Path(output)
+    sources = find_sources([Path(path) for path in inputs], "image", without=output)
+    for source in track(sources, "Checking inputs"):
+        open_slide(source.path, settings.mpp, settings.reader).close()
+    with worker_pool(segmenter.workers) as pool:
+        return [_segment_slide(source, output / source.name, segmenter, settings, pool) for source in sources]
+
+
+def _segment_slide(
+    source: Source, folder: Path, segmenter: SlideSegmenter, settings: SegmentSettings, pool: ProcessPoolExecutor
+) -> SlideReport:
+    begun, seconds = time.perf_counter(), _Seconds()
+    with locked(folder), open_slide(source.path, settings.mpp, settings.reader) as slide:
+        record = run_record("segment", segmenter.run(settings), [source.path])
+        store = PartStore(folder / _PARTS)
+        done = finished_run(folder, record)
+        if done is not None and not done["failed"]:
+            store.discard()
+            return SlideReport(source.name, folder, done["nuclei"], ())
+        size = slide.thumbnail_size(segmenter.instances.mpp)
+        tissue = find_tissue(slide, size) if source.is_slide and not settings.whole else None
+        tiles = plan_slide(size, tissue, segmenter.plan)
+        if not tiles:
+            raise InputError(f"{source.path}: no tissue found; with --whole glass is segmented as well")
+        claim_output(folder, record, PRODUCTS)
+        outliner = Outliner(segmenter.instances, tissue, slide.mpp)
+        missing = [tile for tile in tiles if not store.has(tile.number)]
+        failed = _fill(store, missing, slide, segmenter, outliner, pool, seconds, source.name)
+        exporting = time.perf_counter()
+        there = [tile.number for tile in tiles if tile.number not in failed]
+        nuclei = merge_parts(store, there, folder / TABLE)
+        _export(folder, slide)
+        seconds.export = time.perf_counter() - exporting
+        seconds.total = time.perf_counter() - begun
+        places = _places(tiles, failed, segmenter.instances.mpp / slide.mpp)
+        finish_output(folder, {**record, **_results(slide, segmenter, tiles, nuclei, places, seconds)})
+        if not failed:
+            store.discard()
+        return SlideReport(source.name, folder, nuclei, tuple(places))
+
+
+def _fill(
+    store: PartStore,
+    tiles: Sequence[SlideTile],
+    slide: SlideReader,
+    segmenter: SlideSegmenter,
+    outliner: Outliner,
+    pool: ProcessPoolExecutor,
+    seconds: _Seconds,
+    name: str,
+) -> dict[int, str]:
+    """Make the parts of tiles: one tile is read ahead, and only so many wait for their outlines that none idles.
+
+    Returns:
+        Numbers of the tiles that could not be read, and why.
+    """
+    failed: dict[int, str] = {}
+    outlining: deque[Future[tuple[int, float]]] = deque()
+    for tile, image in track(_read_ahead(slide, tiles, segmenter.instances.mpp, seconds), name, total=len(tiles)):
+        if isinstance(image, InputError):
+            failed[tile.number] = str(image)
+            continue
+        begun = time.perf_counter()
+        maps = segmenter.predictor(image, tile)
+        seconds.predict += time.perf_counter() - begun
+        own = np.ascontiguousarray(image[tile.region.within(tile.frame)])
+        while len(outlining) > segmenter.workers:
+            seconds.outline += outlining.popleft().result()[1]
+        outlining.append(pool.submit(write_part, store, outliner, tile, own, maps))
+    while outlining:
+        seconds.outline += outlining.popleft().result()[1]
+    return failed
+
+
+def _read_ahead(
+    slide: SlideReader, tiles: Sequence[SlideTile], mpp: float, seconds: _Seconds
+) -> Iterator[tuple[SlideTile, np.ndarray | InputError]]:
+    """Frames of tiles, the next of which is read while the network looks at one."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = deque(reader.submit(_read_frame, slide, tile.frame, mpp) for tile in tiles[:1])
+        for number, tile in enumerate(tiles):
+            image, spent = ahead.popleft().result()
+            seconds.read += spent
+            if number + 1 < len(tiles):
+                ahead.append(reader.submit(_read_frame, slide, tiles[number + 1].frame, mpp))
+            yield tile, image
+
+
+def _read_frame(slide: SlideReader, frame: Box, mpp: float) -> tuple[np.ndarray | InputError, float]:
+    """Pixels of a frame, uint8, shape (H, W, 3), at the network's scale, or why they cannot be read; and seconds.
+
+    Where the slide is smaller than a window, its last pixels are repeated: white would spoil what the network
+    normalises by.
+    """
+    begun = time.perf_counter()
+    scale = mpp / slide.mpp
+    width, height = slide.thumbnail_size(mpp)
+    right, bottom = min(frame.right, width), min(frame.bottom, height)
+    try:
+        bands = [
+            slide.read_at((frame.left * scale, top * scale), (right - frame.left, min(_BAND, bottom - top)), mpp)
+            for top in range(frame.top, bottom, _BAND)
+        ]
+    except InputError as error:
+        return error, time.perf_counter() - begun
+    image = np.concatenate(bands)
+    if (right, bottom) != (frame.right, frame.bottom):
+        image = np.pad(image, ((0, frame.bottom - bottom), (0, frame.right - right), (0, 0)), mode="edge")
+    return image, time.perf_counter() - begun
+
+
+def _export(folder: Path, slide: SlideReader) -> None:
+    write_geojson(folder / TABLE, folder / GEOJSON)
+    mpp = max(slide.mpp, max(slide.dimensions) * slide.mpp / _OVERVIEW_PX)
+    width, height = slide.thumbnail_size(mpp)
+    thumbnail = slide.thumbnail(mpp, np.zeros((height, width), bool))
+    draw_overview(folder / TABLE, thumbnail, mpp / slide.mpp, folder / OVERVIEW)
+
+
+def _places(tiles: Sequence[SlideTile], failed: dict[int, str], scale: float) -> list[dict[str, Any]]:
+    """Where in level-0 pixels the tiles lie that could not be read, for the record."""
+    return [
+        {"box": [round(value * scale) for value in asdict(tile.core).values()], "reason": failed[tile.number]}
+        for tile in tiles
+        if tile.number in failed
+    ]
+
+
+def _results(
+    slide: SlideReader,
+    segmenter: SlideSegmenter,
+    tiles: Sequence[SlideTile],
+    nuclei: int,
+    failed: list[dict[str, Any]],
+    seconds: _Seconds,
+) -> dict[str, Any]:
+    mpp = segmenter.instances.mpp
+    pixels = sum(tile.core.size[0] * tile.core.size[1] for tile in tiles)
+    return {
+        "mpp": slide.mpp,
+        "dimensions": list(slide.dimensions),
+        "network_mpp": mpp,
+        "device": str(segmenter.predictor.device),
+        "tiles": len(tiles),
+        "area_mm2": round(pixels * mpp**2 / 1e6, 4),
+        "nuclei": nuclei,
+        "failed": failed,
+        "seconds": {name: round(value, 3) for name, value in asdict(seconds).items()},
+    }

@@ -1,0 +1,59 @@
+"""The table of a slide's nuclei: a row each, as GeoParquet (version 1.1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from ..postprocess import NucleusMeasures
+
+__all__ = ["GEOMETRY", "MEASUREMENTS", "SCHEMA", "nuclei_table"]
+
+GEOMETRY = "geometry"
+"""Column of the outlines: polygons in WKB, in level-0 pixels of the slide."""
+
+MEASUREMENTS = tuple(each.name for each in fields(NucleusMeasures) if each.name not in ("x", "y"))
+"""Columns of the measurements, see :class:`~nucleosynth.postprocess.NucleusMeasures`."""
+
+_POSITIONS = ("x_px", "y_px", "x_um", "y_um")
+# Coordinates are pixels, of no coordinate system of the earth.
+_GEO = {
+    "version": "1.1.0",
+    "primary_column": GEOMETRY,
+    "columns": {GEOMETRY: {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}},
+}
+
+SCHEMA = pa.schema(
+    [
+        pa.field(GEOMETRY, pa.binary(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _POSITIONS),
+        *(pa.field(name, pa.float32(), nullable=False) for name in MEASUREMENTS),
+    ],
+    metadata={b"geo": json.dumps(_GEO).encode()},
+)
+"""Columns of the table; centroids in level-0 pixels (``x_px``, ``y_px``) and in µm (``x_um``, ``y_um``)."""
+
+
+def nuclei_table(outlines: np.ndarray, measures: NucleusMeasures, scale: float, mpp: float) -> pa.Table:
+    """Make a table of nuclei.
+
+    Args:
+        outlines: polygons, shape (N,), in pixels at the network's scale, from the slide's upper left corner.
+        measures: of the same nuclei, positions likewise.
+        scale: level-0 pixels per pixel at the network's scale.
+        mpp: µm per level-0 pixel.
+
+    Returns:
+        N rows, columns of ``SCHEMA``. Vertices are rounded to 1/100 of a level-0 pixel.
+    """
+    scaled = shapely.transform(outlines, lambda vertices: np.round(vertices * scale, 2))
+    x, y = measures.x * scale, measures.y * scale
+    columns: dict[str, Any] = {GEOMETRY: shapely.to_wkb(scaled)}
+    columns |= dict(zip(_POSITIONS, (x, y, x * mpp, y * mpp), strict=True))
+    columns |= {name: getattr(measures, name) for name in MEASUREMENTS}
+    return pa.table(columns, schema=SCHEMA)
