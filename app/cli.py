@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from . import __version__
 from .errors import InputError
-from .slides.settings import READERS, TYPE_SOURCES, SegmentSettings, TileSettings
+from .slides.settings import NORMALIZATIONS, READERS, TYPE_SOURCES, SegmentSettings, TileSettings
 from .threads import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -318,6 +318,15 @@ def segment(
         ),
     ] = _SEGMENT.reader,
     whole: Annotated[bool, typer.Option("--whole", help="Segment glass as well, not only tissue.")] = _SEGMENT.whole,
+    normalize: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(NORMALIZATIONS),
+            autocompletion=lambda: list(NORMALIZATIONS),
+            help="Bring the stain of each slide to a reference before the network sees it. Only for a model that was "
+            "trained on tissue normalised alike.",
+        ),
+    ] = _SEGMENT.normalize,
     device: Annotated[
         str | None,
         typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
@@ -343,7 +352,7 @@ def segment(
     from .slides.segmentation import segment_slides
 
     try:
-        settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole)
+        settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole, normalize=normalize)
     except ValueError as error:
         raise InputError(f"--{error}") from error
     given = {"device": device, "segmenter#batch_size": batch_size, "segmenter#workers": workers}

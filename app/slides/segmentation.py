@@ -21,6 +21,7 @@ from ..progress import track
 from ..record import claim_output, finish_output, finished_run, run_record
 from ..workers import worker_pool
 from .exports import draw_overview, write_geojson
+from .normalisation import SlideStain, measure_stain
 from .outlining import Outliner, write_part
 from .plan import Box, PlanSettings, SlideTile, plan_slide
 from .prediction import TilePredictor
@@ -65,6 +66,7 @@ class _Run:
     mpp: float | None
     reader: str
     whole: bool
+    normalize: str
     model_sha256: str
     instances: InstanceSettings
     plan: PlanSettings
@@ -76,10 +78,19 @@ class _Seconds:
     """Where the time goes: of the main process, but for ``outline``, which is the workers'."""
 
     read: float = 0.0
+    normalize: float = 0.0
     predict: float = 0.0
     outline: float = 0.0
     export: float = 0.0
     total: float = field(default=0.0)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Pixels of a tile, uint8, shape (H, W, 3): of the slide, and as the network sees them."""
+
+    image: np.ndarray
+    seen: np.ndarray
 
 
 class SlideSegmenter:
@@ -176,7 +187,10 @@ def _segment_slide(
         claim_output(folder, record, PRODUCTS)
         outliner = Outliner(segmenter.instances, tissue, slide.mpp)
         missing = [tile for tile in tiles if not store.has(tile.number)]
-        failed = _fill(store, missing, slide, segmenter, outliner, pool, seconds, source.name)
+        measuring = time.perf_counter()
+        stain = measure_stain(slide, settings.normalize, segmenter.instances.mpp)
+        seconds.normalize = time.perf_counter() - measuring
+        failed = _fill(store, missing, slide, segmenter, stain, outliner, pool, seconds, source.name)
         exporting = time.perf_counter()
         there = [tile.number for tile in tiles if tile.number not in failed]
         nuclei = merge_parts(store, there, folder / TABLE)
@@ -184,7 +198,8 @@ def _segment_slide(
         seconds.export = time.perf_counter() - exporting
         seconds.total = time.perf_counter() - begun
         places = _places(tiles, failed, segmenter.instances.mpp / slide.mpp)
-        finish_output(folder, {**record, **_results(slide, segmenter, tiles, nuclei, places, seconds)})
+        results = _results(slide, segmenter, stain, tiles, nuclei, places, seconds)
+        finish_output(folder, {**record, **results})
         if not failed:
             store.discard()
         return SlideReport(source.name, folder, nuclei, tuple(places))
@@ -195,6 +210,7 @@ def _fill(
     tiles: Sequence[SlideTile],
     slide: SlideReader,
     segmenter: SlideSegmenter,
+    stain: SlideStain,
     outliner: Outliner,
     pool: ProcessPoolExecutor,
     seconds: _Seconds,
@@ -207,14 +223,15 @@ def _fill(
     """
     failed: dict[int, str] = {}
     outlining: deque[Future[tuple[int, float]]] = deque()
-    for tile, image in track(_read_ahead(slide, tiles, segmenter.instances.mpp, seconds), name, total=len(tiles)):
-        if isinstance(image, InputError):
-            failed[tile.number] = str(image)
+    frames = _read_ahead(slide, tiles, segmenter.instances.mpp, stain, seconds)
+    for tile, frame in track(frames, name, total=len(tiles)):
+        if isinstance(frame, InputError):
+            failed[tile.number] = str(frame)
             continue
         begun = time.perf_counter()
-        maps = segmenter.predictor(image, tile)
+        maps = segmenter.predictor(frame.seen, tile)
         seconds.predict += time.perf_counter() - begun
-        own = np.ascontiguousarray(image[tile.region.within(tile.frame)])
+        own = np.ascontiguousarray(frame.image[tile.region.within(tile.frame)])
         while len(outlining) > segmenter.workers:
             seconds.outline += outlining.popleft().result()[1]
         outlining.append(pool.submit(write_part, store, outliner, tile, own, maps))
@@ -224,40 +241,53 @@ def _fill(
 
 
 def _read_ahead(
-    slide: SlideReader, tiles: Sequence[SlideTile], mpp: float, seconds: _Seconds
-) -> Iterator[tuple[SlideTile, np.ndarray | InputError]]:
+    slide: SlideReader, tiles: Sequence[SlideTile], mpp: float, stain: SlideStain, seconds: _Seconds
+) -> Iterator[tuple[SlideTile, _Frame | InputError]]:
     """Frames of tiles, the next of which is read while the network looks at one."""
     with ThreadPoolExecutor(1) as reader:
-        ahead = deque(reader.submit(_read_frame, slide, tile.frame, mpp) for tile in tiles[:1])
+        ahead = deque(reader.submit(_prepare, slide, tile.frame, mpp, stain, seconds) for tile in tiles[:1])
         for number, tile in enumerate(tiles):
-            image, spent = ahead.popleft().result()
-            seconds.read += spent
+            frame = ahead.popleft().result()
             if number + 1 < len(tiles):
-                ahead.append(reader.submit(_read_frame, slide, tiles[number + 1].frame, mpp))
-            yield tile, image
+                ahead.append(reader.submit(_prepare, slide, tiles[number + 1].frame, mpp, stain, seconds))
+            yield tile, frame
 
 
-def _read_frame(slide: SlideReader, frame: Box, mpp: float) -> tuple[np.ndarray | InputError, float]:
-    """Pixels of a frame, uint8, shape (H, W, 3), at the network's scale, or why they cannot be read; and seconds.
+def _prepare(slide: SlideReader, frame: Box, mpp: float, stain: SlideStain, seconds: _Seconds) -> _Frame | InputError:
+    """Read and normalise a frame, or say why it cannot be read. The time is counted by the one thread that reads."""
+    begun = time.perf_counter()
+    try:
+        image = _read_frame(slide, frame, mpp)
+    except InputError as error:
+        return error
+    finally:
+        seconds.read += time.perf_counter() - begun
+    begun = time.perf_counter()
+    seen = stain(image)
+    seconds.normalize += time.perf_counter() - begun
+    return _Frame(image, seen)
+
+
+def _read_frame(slide: SlideReader, frame: Box, mpp: float) -> np.ndarray:
+    """Pixels of a frame, uint8, shape (H, W, 3), at the network's scale.
 
     Where the slide is smaller than a window, its last pixels are repeated: white would spoil what the network
     normalises by.
+
+    Raises:
+        InputError: a part is damaged.
     """
-    begun = time.perf_counter()
     scale = mpp / slide.mpp
     width, height = slide.thumbnail_size(mpp)
     right, bottom = min(frame.right, width), min(frame.bottom, height)
-    try:
-        bands = [
-            slide.read_at((frame.left * scale, top * scale), (right - frame.left, min(_BAND, bottom - top)), mpp)
-            for top in range(frame.top, bottom, _BAND)
-        ]
-    except InputError as error:
-        return error, time.perf_counter() - begun
+    bands = [
+        slide.read_at((frame.left * scale, top * scale), (right - frame.left, min(_BAND, bottom - top)), mpp)
+        for top in range(frame.top, bottom, _BAND)
+    ]
     image = np.concatenate(bands)
     if (right, bottom) != (frame.right, frame.bottom):
         image = np.pad(image, ((0, frame.bottom - bottom), (0, frame.right - right), (0, 0)), mode="edge")
-    return image, time.perf_counter() - begun
+    return image
 
 
 def _export(folder: Path, slide: SlideReader) -> None:
@@ -280,6 +310,7 @@ def _places(tiles: Sequence[SlideTile], failed: dict[int, str], scale: float) ->
 def _results(
     slide: SlideReader,
     segmenter: SlideSegmenter,
+    stain: SlideStain,
     tiles: Sequence[SlideTile],
     nuclei: int,
     failed: list[dict[str, Any]],
@@ -293,6 +324,7 @@ def _results(
         "network_mpp": mpp,
         "device": str(segmenter.predictor.device),
         "tiles": len(tiles),
+        "stain": stain.record(),
         "area_mm2": round(pixels * mpp**2 / 1e6, 4),
         "nuclei": nuclei,
         "failed": failed,

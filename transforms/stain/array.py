@@ -11,9 +11,10 @@ from ..base import check_mpp
 from ..channels import to_channel_first, to_rgb
 from .deconvolution import rgb_to_hed
 from .jitter import scale_stains
+from .normalisation import StainStatistics, normalize_stain
 from .segmentation import segment_nuclear_material
 
-__all__ = ["ColorDeconvolution", "RandStainJitter", "SegmentNuclearMaterial"]
+__all__ = ["ColorDeconvolution", "NormalizeStain", "RandStainJitter", "SegmentNuclearMaterial"]
 
 
 class ColorDeconvolution(Transform):
@@ -57,6 +58,33 @@ class SegmentNuclearMaterial(Transform):
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         found = segment_nuclear_material(to_rgb(img), self.mpp, self.sub_factor, self.super_factor, self.rim_um)
         return to_channel_first(np.dstack([found.sub, found.super]).astype(np.uint8))
+
+
+class NormalizeStain(Transform):
+    """Make the stain of an image that of another (Reinhard et al. 2001, Macenko et al. 2009).
+
+    The input and the output are uint8 RGB, shape (3, H, W). The statistics' type is the method. What is learned on
+    images that were normalised to a target holds for images that are normalised to the same target.
+
+    Args:
+        source: of all tissue of the slide that the images are from, as of :func:`fit_stain`.
+        target: what it becomes, such as ``MACENKO_TARGET``.
+
+    Example:
+        >>> source = fit_macenko(tissue_pixels)
+        >>> NormalizeStain(source, MACENKO_TARGET)
+    """
+
+    backend = [TransformBackends.NUMPY]
+
+    def __init__(self, source: StainStatistics, target: StainStatistics) -> None:
+        if type(source) is not type(target):
+            names = type(source).__name__, type(target).__name__
+            raise ValueError(f"source and target must be of one method, got {names[0]} and {names[1]}")
+        self.source, self.target = source, target
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        return to_channel_first(normalize_stain(to_rgb(img), self.source, self.target))
 
 
 class RandStainJitter(RandomizableTransform):

@@ -8,9 +8,10 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform
 
 from ..base import RandomizableMapTransform
-from .array import ColorDeconvolution, RandStainJitter, SegmentNuclearMaterial
+from .array import ColorDeconvolution, NormalizeStain, RandStainJitter, SegmentNuclearMaterial
+from .normalisation import StainStatistics
 
-__all__ = ["ColorDeconvolutiond", "RandStainJitterd", "SegmentNuclearMateriald"]
+__all__ = ["ColorDeconvolutiond", "NormalizeStaind", "RandStainJitterd", "SegmentNuclearMateriald"]
 
 
 class ColorDeconvolutiond(MapTransform):
@@ -63,6 +64,29 @@ class SegmentNuclearMateriald(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             result[f"{key}_{self.mask_postfix}"] = self.transform(result[key])
+        return result
+
+
+class NormalizeStaind(MapTransform):
+    """Dictionary version of :class:`NormalizeStain`; other arguments as there.
+
+    Args:
+        keys: keys of the images, all of one slide.
+        allow_missing_keys: do not raise when a key is missing.
+    """
+
+    backend = NormalizeStain.backend
+
+    def __init__(
+        self, keys: KeysCollection, source: StainStatistics, target: StainStatistics, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = NormalizeStain(source, target)
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.transform(result[key])
         return result
 
 
