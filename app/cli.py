@@ -323,7 +323,7 @@ def segment(
         typer.Option(
             metavar="|".join(NORMALIZATIONS),
             autocompletion=lambda: list(NORMALIZATIONS),
-            help="Bring the stain of each slide to a reference before the network sees it. Only for a model that was "
+            help="Bring the stain of each slide to a reference before the network sees it; meant for a model that was "
             "trained on tissue normalised alike.",
         ),
     ] = _SEGMENT.normalize,

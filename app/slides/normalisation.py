@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nucleosynth.transforms.stain import STAIN_TARGETS, StainStatistics, fit_stain, normalize_stain
+from nucleosynth.transforms.stain import STAIN_TARGETS, StainStatistics, fit_stain, normalize_stain, rgb_to_od
 
 from ..errors import InputError
 from .reader import SlideReader
@@ -17,10 +17,13 @@ from .tissue import outline_tissue
 
 __all__ = ["SlideStain", "measure_stain", "sample_tissue"]
 
-# Tissue is read in squares of so many pixels of its mask, at most so many of them: at 0.25 µm/px, 4 million pixels in
-# 256 places. What is much smaller than a slide is read in full.
+# Tissue is read in squares of so many pixels of its mask, 32 µm on a slide, and about so many pixels in all: at
+# 0.25 µm/px, 256 places. What is much smaller than a slide is read in full.
 _SQUARE = 4
-_MOST_SQUARES = 256
+_MOST_PIXELS = 2**22
+# Mean optical density of the channels below which there is no stain (Macenko's beta). The mask has no small holes:
+# lumens, fat and cracks in it are white, and their share says nothing about the stain.
+_LEAST_OD = 0.15
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def measure_stain(slide: SlideReader, method: str, mpp: float) -> SlideStain:
     Args:
         slide: the slide or image.
         method: one of ``NORMALIZATIONS``.
-        mpp: scale of the images that are to be normalised, µm per pixel. At a coarser one the darkest nuclei would be
-            paler, and normalised images too dark.
+        mpp: scale of the images that are to be normalised, µm per pixel. At a coarser one neighbours mix: colours vary
+            less and the stains' vectors draw together, so that normalised images would have too much contrast.
 
     Raises:
         ValueError: there is no such method.
@@ -74,10 +77,10 @@ def measure_stain(slide: SlideReader, method: str, mpp: float) -> SlideStain:
 
 
 def sample_tissue(slide: SlideReader, mpp: float) -> np.ndarray:
-    """Pixels of all parts of a slide's tissue, of bounded number, always the same.
+    """Stained pixels of all parts of a slide's tissue, of bounded number, always the same.
 
     Of the squares of a grid that hold tissue every n-th is read, row by row. Where no tissue is found all counts as
-    tissue; what cannot be read is left out.
+    tissue; what is white, or cannot be read, is left out.
 
     Args:
         slide: the slide or image.
@@ -92,13 +95,14 @@ def sample_tissue(slide: SlideReader, mpp: float) -> np.ndarray:
     rows, columns = (-(-side // _SQUARE) for side in mask.shape)
     padded = np.pad(mask, ((0, rows * _SQUARE - mask.shape[0]), (0, columns * _SQUARE - mask.shape[1])))
     corners = np.argwhere(padded.reshape(rows, _SQUARE, columns, _SQUARE).any(axis=(1, 3))) * _SQUARE
-    every = np.linspace(0, len(corners) - 1, min(len(corners), _MOST_SQUARES)).round().astype(int)
+    most = max(1, round(_MOST_PIXELS / (_SQUARE * outline.mpp / mpp) ** 2))
+    every = np.linspace(0, len(corners) - 1, min(len(corners), most)).round().astype(int)
     squares = [_read_square(slide, outline.mpp, mask, int(top), int(left), mpp) for top, left in corners[every]]
     return np.concatenate([np.zeros((0, 3), np.uint8), *squares])
 
 
 def _read_square(slide: SlideReader, mask_mpp: float, mask: np.ndarray, top: int, left: int, mpp: float) -> np.ndarray:
-    """Pixels of tissue in a square of the mask, uint8, shape (N, 3); none where the slide is damaged."""
+    """Stained pixels in a square of the mask, uint8, shape (N, 3); none where the slide is damaged."""
     part = mask[top : top + _SQUARE, left : left + _SQUARE]
     # Whole pixels, as frames have them: between two pixels there is a mean of both, and the stain looks more even. The
     # mask's last pixels may reach beyond the slide, where all is white.
@@ -111,4 +115,5 @@ def _read_square(slide: SlideReader, mask_mpp: float, mask: np.ndarray, top: int
         pixels = slide.read_at((x0 * mpp / slide.mpp, y0 * mpp / slide.mpp), (x1 - x0, y1 - y0), mpp)
     except InputError:
         return np.zeros((0, 3), np.uint8)
-    return pixels[cv2.resize(part.astype(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST) > 0]
+    tissue = cv2.resize(part.astype(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST) > 0
+    return pixels[tissue & (rgb_to_od(pixels).mean(axis=2) >= _LEAST_OD)]

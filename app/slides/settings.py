@@ -65,9 +65,9 @@ class SegmentSettings:
         reader: one of ``READERS``.
         whole: whether glass is segmented as well. Plain images always are, all of them.
         normalize: one of ``NORMALIZATIONS``: what the network sees has the stain of each slide's tissue brought to the
-            method's published reference. A network should see what it was trained on: where its training tissue was not
-            normalised to the same reference, this has made results worse in trials. Measurements of nuclei are of the
-            original colours in any case.
+            method's published reference. The network should have been trained on tissue that was brought to the same
+            reference; where it was not, trials have come out worse as well as slightly better. Measurements of nuclei
+            are of the original colours in any case.
     """
 
     mpp: float | None = None

@@ -73,7 +73,8 @@ def apply_reinhard(
     """Give tissue the mean and the spread of other tissue: LAB' = (LAB - mean) / std * std' + mean'.
 
     Glass is shifted like all else, and comes out tinted. A network that is to see normalised images should be trained
-    on tissue that was normalised to the same target; normalising at prediction only has made results worse in trials.
+    on tissue that was normalised to the same target. Normalising at prediction only is no sure gain: trials with
+    networks that were not have come out worse as well as slightly better.
 
     Args:
         rgb: uint8, shape (..., 3), with the tissue that ``source`` was measured on.

@@ -5,19 +5,27 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from nucleosynth.transforms.stain import (
+    MACENKO_TARGET,
+    REINHARD_TARGET,
     ColorDeconvolution,
     ColorDeconvolutiond,
+    MacenkoStatistics,
+    NormalizeStain,
+    NormalizeStaind,
     RandStainJitter,
     RandStainJitterd,
     SegmentNuclearMaterial,
     SegmentNuclearMateriald,
+    normalize_stain,
     rgb_to_hed,
     segment_nuclear_material,
 )
 
+STRONG = MacenkoStatistics(((0.65, 0.70, 0.29), (0.20, 0.86, 0.47)), (2.5, 1.4))
 PAIRS = [
     (ColorDeconvolution(), ColorDeconvolutiond("image"), "image"),
     (SegmentNuclearMaterial(), SegmentNuclearMateriald("image"), "image_nuclear_material"),
+    (NormalizeStain(STRONG, MACENKO_TARGET), NormalizeStaind("image", STRONG, MACENKO_TARGET), "image"),
     (RandStainJitter(0.2, 0.1), RandStainJitterd("image", 0.2, 0.1), "image"),
 ]
 
@@ -33,9 +41,10 @@ def test_dictionary_equals_array(tissue, as_input, array, dictionary, key):
     assert torch.equal(result[key], array(as_input(tissue[0])))
     assert set(data) == {"image"}
     np.testing.assert_array_equal(data["image"], as_input(tissue[0]))
-    assert type(dictionary)("other", allow_missing_keys=True)(data) == data
+    statistics = (STRONG, MACENKO_TARGET) if isinstance(dictionary, NormalizeStaind) else ()
+    assert type(dictionary)("other", *statistics, allow_missing_keys=True)(data) == data
     with pytest.raises(KeyError):
-        type(dictionary)("other")(data)
+        type(dictionary)("other", *statistics)(data)
 
 
 @pytest.mark.parametrize("array", [pair[0] for pair in PAIRS], ids=[type(pair[0]).__name__ for pair in PAIRS])
@@ -61,6 +70,14 @@ def test_material_is_sub_then_super(tissue, as_input):
     expected = segment_nuclear_material(tissue[0], 0.25, 0.8, 1.2, 1)
     np.testing.assert_array_equal(material[0].numpy(), expected.sub)
     np.testing.assert_array_equal(material[1].numpy(), expected.super)
+
+
+@pytest.mark.parametrize("target", [MACENKO_TARGET, REINHARD_TARGET])
+def test_a_normalised_image_is_still_an_image(tissue, as_input, target):
+    result = NormalizeStain(target, target)(as_input(tissue[0]))
+    assert isinstance(result, MetaTensor)
+    assert result.dtype == torch.uint8
+    np.testing.assert_array_equal(result.numpy(), normalize_stain(tissue[0], target, target).transpose(2, 0, 1))
 
 
 def test_a_changed_stain_is_still_an_image(tissue, as_input):
