@@ -70,8 +70,9 @@ def measure_stain(slide: SlideReader, method: str, mpp: float) -> SlideStain:
         raise ValueError(f"method must be one of {', '.join(NORMALIZATIONS)}, got {method!r}")
     if method == "none":
         return SlideStain()
+    pixels = sample_tissue(slide, mpp)
     try:
-        return SlideStain(fit_stain(sample_tissue(slide, mpp), method), STAIN_TARGETS[method])
+        return SlideStain(fit_stain(pixels, method), STAIN_TARGETS[method])
     except ValueError as error:
         return SlideStain(reason=str(error))
 
