@@ -43,7 +43,7 @@ REQUIRED_OF_A_TENSOR = {"type", "format", "num_channels", "spatial_shape", "dtyp
 
 CONFIGS = [config for name in bundle_names() for config in sorted((bundle_path(name) / "configs").glob("*.yaml"))]
 # Configurations that run by themselves. All others are overlays: of inference.yaml, or, unless said so, of train.yaml.
-MAIN = ("train", "inference", "initial_synthesis")
+MAIN = ("train", "inference", "slide_inference", "initial_synthesis")
 OVERLAYS = [config for config in CONFIGS if config.stem not in MAIN]
 LAID_OVER_INFERENCE = ("evaluate",)
 # Values that an overlay adds, instead of changing one that is there.

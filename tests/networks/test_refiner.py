@@ -44,8 +44,8 @@ def test_number_of_parameters(make, parameters):
         (lambda: Refiner(4), 33),
         (lambda: ResidualRefiner(4), 44),
         (lambda: ResidualRefiner(4, blocks=2), 28),
-        (lambda: smooth_refiner(4), 104),
-        (lambda: smooth_refiner(4, blocks=2), 72),
+        (lambda: smooth_refiner(4), 96),
+        (lambda: smooth_refiner(4, blocks=2), 64),
     ],
 )
 def test_receptive_field(extent, images, make, seen):

@@ -1,0 +1,134 @@
+"""``nucleosynth segment`` as its user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nucleosynth import cli
+from nucleosynth.data.images import write_png
+
+FILES = ("nuclei.parquet", "nuclei.geojson", "overview.png")
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "nucleosynth", "segment", *map(str, arguments)]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def whole(slide, bundle, tmp_path_factory):
+    """The slide's folder after a run that nothing interrupted."""
+    output = tmp_path_factory.mktemp("whole")
+    result = run(slide, "-o", output, "--model", bundle)
+    assert result.returncode == 0, result.stderr
+    nuclei = json.loads((output / "phantom" / "run.json").read_text())["nuclei"]
+    assert result.stdout == f"{nuclei} nuclei: {output / 'phantom'}\n"
+    assert result.stderr == ""
+    return output / "phantom"
+
+
+def test_the_folder_of_a_slide_holds_what_is_promised(whole):
+    assert {path.name for path in whole.iterdir()} == {*FILES, "run.json", ".lock"}
+    record = json.loads((whole / "run.json").read_text())
+    assert record["command"] == "segment"
+    assert record["versions"]["torch"]
+    assert set(record["seconds"]) == {"read", "predict", "outline", "export", "total"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize(
+    "moment", ["unfinished.json", "parts/000000.parquet", "parts/000007.parquet", "nuclei.parquet", "nuclei.geojson"]
+)
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(whole, slide, bundle, tmp_path, moment):
+    folder = tmp_path / "phantom"
+    process = subprocess.Popen(command(slide, "-o", tmp_path, "--model", bundle), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert (folder / moment).exists()
+    process.kill()
+    process.wait()
+    # Had it been through with all, nothing would be tested.
+    assert not (folder / "run.json").exists()
+    result = run(slide, "-o", tmp_path, "--model", bundle)
+    assert result.returncode == 0, result.stderr
+    assert contents(folder) == contents(whole)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_a_damaged_tile_is_exit_code_3_and_the_rest_is_there(damaged, bundle, tmp_path):
+    result = run(damaged, "-o", tmp_path / "out", "--model", bundle, "--reader", "openslide")
+    assert result.returncode == 3
+    assert result.stderr.startswith("nucleosynth: warning: ")
+    assert "tiles could not be read" in result.stderr
+    record = json.loads((tmp_path / "out" / "damaged" / "run.json").read_text())
+    assert record["nuclei"] > 0
+    assert 0 < len(record["failed"]) < record["tiles"]
+
+
+@pytest.fixture
+def image(tmp_path):
+    write_png(tmp_path / "image.png", np.full((40, 40, 3), 230, np.uint8))
+    return tmp_path / "image.png"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--mpp", "0"], "--mpp must be positive, got 0.0"),
+        (["--reader", "magic"], "--reader must be one of auto, cucim, openslide, got 'magic'"),
+        (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--batch-size", "0"], "batch_size must be at least 1, got 0"),
+        (["--device", "abacus"], "abacus"),
+        (["--model", "nowhere"], "nowhere: no bundle that segments slides"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(image, bundle, tmp_path, capsys, change, message):
+    options = {"--mpp": "0.25", "--model": str(bundle), change[0]: change[1]}
+    arguments = ["segment", str(image), "-o", str(tmp_path / "out")]
+    assert cli.main([*arguments, *(part for option in options.items() for part in option)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_scale_is_asked_for(image, bundle, tmp_path, capsys):
+    assert cli.main(["segment", str(image), "-o", str(tmp_path / "out"), "--model", str(bundle)]) == 2
+    assert "image.png: carries no plausible scale; give --mpp in µm per pixel" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user who may not write everywhere")
+def test_an_unwritable_output_is_one_line(image, bundle, tmp_path, capsys):
+    (tmp_path / "out").mkdir(mode=0o500)
+    assert cli.main(["segment", str(image), "-o", str(tmp_path / "out"), "--mpp", "1", "--model", str(bundle)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_output_that_is_a_file_is_one_line(image, bundle, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    assert cli.main(["segment", str(image), "-o", str(tmp_path / "out"), "--mpp", "1", "--model", str(bundle)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nucleosynth: error: ")
+    assert error.count("\n") == 1
+
+
+def test_every_option_is_in_the_help():
+    result = CliRunner().invoke(cli.app, ["segment", "--help"], env={"COLUMNS": "120"})
+    for option in ("--output", "--model", "--mpp", "--reader", "--whole", "--device", "--batch-size", "--workers"):
+        assert option in result.output
