@@ -82,7 +82,7 @@ class TilePredictor:
             weight = torch.zeros(image.shape[:2], device=self.device)
             for windows in _batches(tile.windows, self.batch_size):
                 places = [window.within(tile.frame) for window in windows]
-                logits = self._logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
+                logits = self.logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
                 for (rows, columns), each in zip(places, logits, strict=True):
                     total[:, rows, columns] += each * self._importance
                     weight[rows, columns] += self._importance
@@ -97,7 +97,8 @@ class TilePredictor:
             return pixels.pin_memory().to(self.device, non_blocking=True)
         return pixels.to(self.device)
 
-    def _logits(self, crops: torch.Tensor) -> torch.Tensor:
+    def logits(self, crops: torch.Tensor) -> torch.Tensor:
+        """Logits of windows, uint8, shape (B, 3, w, w), on the device: float32, shape (B, 2, w, w)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.network(from_uint8(crops))[:, [DETECTION, SEGMENTATION]].float()
 

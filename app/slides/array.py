@@ -1,0 +1,112 @@
+"""Nuclei of an image that is in memory, for notebooks and other people's programs (``nucleosynth.segment``)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import shapely
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+
+from .model import load_segmenter
+from .outlining import Outliner
+from .plan import PlanSettings, plan_slide
+from .resample import plan_axis, resample
+from .segmentation import SlideSegmenter
+from .table import GEOMETRY
+
+__all__ = ["Segmentation", "segment"]
+
+_SUBPIXEL_BITS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The nuclei of an image.
+
+    Attributes:
+        image: as it was given, uint8, shape (H, W, 3), RGB.
+        label: int32, shape (H, W); nucleus i is i + 1, 0 is background.
+        polygons: Shapely polygons, shape (N,), in pixels of the image; the first pixel's centre is (0.5, 0.5).
+        table: a row a nucleus: centroid in pixels and µm, and the columns of
+            :class:`~nucleosynth.postprocess.NucleusMeasures`.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    polygons: np.ndarray
+    table: pd.DataFrame
+
+    def plot(self, axes: Axes | None = None, colour: str = "lime") -> Axes:
+        """Draw the outlines over the image.
+
+        Args:
+            axes: where to; None makes a new figure.
+            colour: of the outlines, as Matplotlib names it.
+        """
+        if axes is None:
+            _, axes = pyplot.subplots()
+        height, width = self.label.shape
+        axes.imshow(self.image, extent=(0, width, height, 0))
+        rings = [shapely.get_coordinates(polygon) for polygon in self.polygons]
+        axes.add_collection(PolyCollection(rings, facecolors="none", edgecolors=colour, linewidths=0.8))
+        axes.set_axis_off()
+        axes.set_title(f"{len(self.polygons)} nuclei")
+        return axes
+
+
+def segment(image: np.ndarray, model: SlideSegmenter | Path | str, mpp: float) -> Segmentation:
+    """Segment the nuclei of an image that is in memory; for files and slides there is ``nucleosynth segment``.
+
+    Args:
+        image: uint8, shape (H, W, 3), RGB.
+        model: output of ``nucleosynth train``, its bundle, or one that is loaded already
+            (:func:`~nucleosynth.slides.model.load_segmenter`), which saves time with many images.
+        mpp: scale of the image, µm per pixel.
+
+    Raises:
+        InputError: the model cannot be used.
+        ValueError: the image is of another kind, or ``mpp`` is not positive.
+
+    Example:
+        >>> nuclei = segment(image, "my_model", mpp=0.25)  # doctest: +SKIP
+        >>> nuclei.table["area_um2"].median(), nuclei.plot()  # doctest: +SKIP
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} of shape {image.shape}")
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise ValueError(f"mpp must be positive, got {mpp}")
+    segmenter = model if isinstance(model, SlideSegmenter) else load_segmenter(model)
+    seen = _at_scale(image, segmenter.instances.mpp / mpp)
+    height, width = seen.shape[:2]
+    window, stride = segmenter.plan.window, segmenter.plan.stride
+    (tile,) = plan_slide((width, height), None, PlanSettings(max(width, height), 0, window, stride))
+    beyond = ((0, tile.frame.bottom - height), (0, tile.frame.right - width), (0, 0))
+    maps = segmenter.predictor(np.pad(seen, beyond, mode="edge"), tile)
+    table = Outliner(segmenter.instances, None, mpp)(tile, seen, maps)
+    polygons = shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False))
+    rows = table.drop_columns([GEOMETRY]).to_pandas()
+    return Segmentation(image, _draw(polygons, image.shape[:2]), polygons, rows)
+
+
+def _at_scale(image: np.ndarray, step: float) -> np.ndarray:
+    """An image with one pixel for ``step`` of its own."""
+    if step == 1:
+        return image
+    rows, columns = (plan_axis(0.0, step, max(1, round(side / step)), side) for side in image.shape[:2])
+    return resample(image[rows.first : rows.last, columns.first : columns.last], rows, columns)
+
+
+def _draw(polygons: np.ndarray, shape: tuple[Any, ...]) -> np.ndarray:
+    label = np.zeros(shape, np.int32)
+    for number, polygon in enumerate(polygons, 1):
+        vertices = np.rint((shapely.get_coordinates(polygon) - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
+        cv2.fillPoly(label, [vertices], number, shift=_SUBPIXEL_BITS)
+    return label
