@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from . import __version__
 from .errors import InputError
-from .slides.settings import READERS, TYPE_SOURCES, SegmentSettings, TileSettings
+from .slides.settings import FORMATS, READERS, TYPE_SOURCES, SegmentSettings, TileSettings, chosen_formats
 from .threads import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -318,6 +318,15 @@ def segment(
         ),
     ] = _SEGMENT.reader,
     whole: Annotated[bool, typer.Option("--whole", help="Segment glass as well, not only tissue.")] = _SEGMENT.whole,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=",".join(FORMATS),
+            autocompletion=lambda: list(FORMATS),
+            help="What else to write: a label image, DICOM annotations (of DICOM slides), an AnnData table.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
@@ -335,6 +344,9 @@ def segment(
     Writes for each input DIR/NAME/nuclei.geojson (drag it onto the slide in QuPath), nuclei.parquet (GeoParquet, with
     measurements), overview.png, and run.json when all is there.
 
+    With --formats also nuclei.ome.tiff, nuclei_annotations.dcm or nuclei.h5ad; of what is done already, without
+    segmenting it again.
+
     Repeat a command that was interrupted, and it continues.
 
     Exit code 3 says that parts of a slide could not be read; run.json says which. All others are segmented.
@@ -344,11 +356,12 @@ def segment(
 
     try:
         settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole)
+        more = chosen_formats(formats or ())
     except ValueError as error:
         raise InputError(f"--{error}") from error
     given = {"device": device, "segmenter#batch_size": batch_size, "segmenter#workers": workers}
     segmenter = load_segmenter(model, {key: value for key, value in given.items() if value is not None})
-    _say_segmented(segment_slides(inputs, output, segmenter, settings))
+    _say_segmented(segment_slides(inputs, output, segmenter, settings, more))
 
 
 def _say_segmented(reports: Sequence[SlideReport]) -> None:
