@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import tifffile
@@ -24,7 +23,6 @@ from .table import GEOMETRY, outline_vertices
 __all__ = ["check_label_image", "write_label_image"]
 
 _TILE = 512
-_SHIFT = 4  # Vertices are drawn at 1/16 of a pixel.
 _PARTS_KEPT = 8  # A tile of the image touches four parts at most, unless nuclei reach far across their borders.
 
 
@@ -147,7 +145,8 @@ class _Nuclei:
         self._file = pq.ParquetFile(source)
         count = self._file.num_row_groups
         self._first = np.cumsum([1] + [self._file.metadata.row_group(number).num_rows for number in range(count)])
-        self._boxes = np.array([_bounds(self._read(number)[2]) for number in range(count)]).reshape(count, 4)
+        boxes = [self._read(number)[2] for number in range(count)]
+        self._boxes = np.array([[*each[:, :2].min(0), *each[:, 2:].max(0)] for each in boxes]).reshape(count, 4)
         self._part = functools.lru_cache(_PARTS_KEPT)(self._read)
 
     def __enter__(self) -> _Nuclei:
@@ -156,46 +155,64 @@ class _Nuclei:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def touching(self, box: tuple[int, int, int, int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Nuclei that may have pixels in a box of (left, top, right, bottom), in the order of the table.
+    def edges(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Edges of all nuclei that may have pixels in a box of (left, top, right, bottom).
 
         Returns:
-            Id; vertices, int32, shape (V, 2), in 1/16 pixels from the centre of the slide's first; their own box.
+            Their ends, float64, shape (E, 4), as x, y, x, y in level-0 pixels; and the ids of their nuclei, shape (E,).
         """
+        found, ids = [np.empty((0, 4))], [np.empty(0, np.int64)]
         for number in np.flatnonzero(_overlap(self._boxes, box)):
-            vertices, offsets, boxes = self._part(int(number))
-            for index in np.flatnonzero(_overlap(boxes, box)):
-                outline = vertices[offsets[index] : offsets[index + 1]]
-                yield int(self._first[number] + index), outline, boxes[index]
+            edges, owner, boxes = self._part(int(number))
+            touching = _overlap(boxes, box)[owner]
+            found.append(edges[touching])
+            ids.append(self._first[number] + owner[touching])
+        return np.concatenate(found), np.concatenate(ids)
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Vertices of a part as above, where each nucleus' begin and end, and boxes, shape (N, 4), of their pixels."""
+        """Edges of a part, the row in it of the nucleus of each, and the bounds of its nuclei, shape (N, 4)."""
         vertices, offsets = outline_vertices(self._file.read_row_group(number, columns=[GEOMETRY]))
-        fixed = np.rint((vertices - 0.5) * 2**_SHIFT).astype(np.int32)
-        least = np.minimum.reduceat(fixed, offsets[:-1]) >> _SHIFT
-        most = np.maximum.reduceat(fixed, offsets[:-1]) >> _SHIFT
-        return fixed, offsets, np.hstack([least, most + 2])
-
-
-def _bounds(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        inner = owner[1:] == owner[:-1]
+        edges = np.hstack([vertices[:-1], vertices[1:]])[inner]
+        first = offsets[:-1]
+        bounds = np.hstack([np.minimum.reduceat(vertices, first), np.maximum.reduceat(vertices, first)])
+        return edges, owner[1:][inner], bounds
 
 
 def _overlap(boxes: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """Which of the boxes, shape (N, 4), have a pixel in common with a box."""
+    """Which of the boxes, shape (N, 4), meet a box."""
     left, top, right, bottom = boxes.T
     return (left < box[2]) & (top < box[3]) & (right > box[0]) & (bottom > box[1])
 
 
 def _drawn(nuclei: _Nuclei, left: int, top: int) -> np.ndarray | None:
-    """A tile of level 0, int32, from its corner; None where there is no nucleus."""
-    found = list(nuclei.touching((left, top, left + _TILE, top + _TILE)))
-    if not found:
+    """A tile of level 0, int32, from its corner; None where there is no nucleus.
+
+    A pixel belongs to the nucleus in whose outline its centre lies. (OpenCV's polygons also have every pixel that the
+    outline comes upon, which at 0.5 µm/px makes nuclei a tenth too large.) In each row, an outline's crossings of the
+    line through the centres, from left to right, are by turns where the nucleus begins and where it ends.
+    """
+    edges, ids = nuclei.edges((left, top, left + _TILE, top + _TILE))
+    # Pixel centres at whole numbers.
+    x0, y0, x1, y1 = (edges - np.array([left, top, left, top]) - 0.5).T
+    first, end = (np.clip(np.ceil(y), 0, _TILE).astype(np.int64) for y in (np.minimum(y0, y1), np.maximum(y0, y1)))
+    crossed = end - first
+    edge = np.repeat(np.arange(len(ids)), crossed)
+    row = _counted(first, crossed)
+    x = x0[edge] + (row - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+    column = np.clip(np.ceil(x), 0, _TILE).astype(np.int64)
+    order = np.lexsort((column, row, ids[edge]))
+    begin, stop = column[order][0::2], column[order][1::2]
+    pixels = _counted(row[order][0::2] * _TILE + begin, stop - begin)
+    if not len(pixels):
         return None
-    # OpenCV rounds an outline that it has to cut otherwise than a whole one, so all are drawn whole.
-    tile = np.array([left, top, left + _TILE, top + _TILE])
-    x, y, right, bottom = _bounds(np.array([tile, *(box for _, _, box in found)]))
-    canvas = np.zeros((bottom - y, right - x), np.int32)
-    for nucleus, outline, _ in found:
-        cv2.fillPoly(canvas, [outline - np.array([x, y], np.int32) * 2**_SHIFT], nucleus, cv2.LINE_8, _SHIFT)
-    return canvas[top - y :, left - x :][:_TILE, :_TILE]
+    tile = np.zeros(_TILE * _TILE, np.int32)
+    np.maximum.at(tile, pixels, np.repeat(ids[edge][order][0::2], stop - begin).astype(np.int32))
+    return tile.reshape(_TILE, _TILE)
+
+
+def _counted(first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The whole numbers from each ``first``, so many as its ``count``, one series after the other."""
+    before = np.cumsum(count) - count
+    return np.arange(count.sum()) + np.repeat(first - before, count)

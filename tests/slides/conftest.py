@@ -17,7 +17,7 @@ def write_nuclei():
         first = 0
         with pq.ParquetWriter(path, SCHEMA) as writer:
             for part in parts:
-                polygons = shapely.polygons([np.asarray(outline, float) for outline in part])
+                polygons = np.array([shapely.Polygon(outline) for outline in part])
                 x, y = shapely.get_coordinates(shapely.centroid(polygons)).T
                 number = np.arange(first, first + len(part), dtype=np.float32)
                 values = {name: 100 * k + number for k, name in enumerate(MEASUREMENTS)}

@@ -1,12 +1,15 @@
 import tracemalloc
 import zlib
+from itertools import product
 
 import cv2
 import numpy as np
 import pytest
+import shapely
 import tifffile
 
 from nucleosynth.data.images import write_png
+from nucleosynth.postprocess import outline_nuclei
 from nucleosynth.slides.label_image import write_label_image
 from nucleosynth.slides.reader import open_slide
 
@@ -44,6 +47,26 @@ def test_the_later_covers_the_earlier(tmp_path, write_nuclei):
     assert image[20, 8:20].tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0]
 
 
+@pytest.mark.parametrize("scale", [2, 1, 0.5, 0.25])
+def test_nuclei_keep_their_size_at_the_scale_of_any_slide(tmp_path, scale, write_nuclei):
+    """At the network's scale they keep their very pixels. Elsewhere outlines that run between the network's pixels come
+    upon the slide's at the same few places, so the error is not that of chance; OpenCV's own drawing is 11 % too large
+    at half the scale, and 45 % at a quarter.
+    """
+    label = np.zeros((400, 400), np.int32)
+    for number, (x, y) in enumerate(product(range(20, 400, 40), repeat=2), start=1):
+        cv2.ellipse(label, (x, y), (15, 10), 7.0 * number, 0, 360, number, -1)
+    outlines = [shapely.get_coordinates(outline) * scale for outline in outline_nuclei(label, 0.25, 0.4)]
+    source, side = write_nuclei(tmp_path / "nuclei.parquet", [outlines]), int(400 * scale)
+    write_label_image(source, slide_of(tmp_path, side, side), tmp_path / "nuclei.ome.tiff")
+    image = levels_of(tmp_path / "nuclei.ome.tiff")[0]
+    if scale == 1:
+        assert np.array_equal(image, label)
+    else:
+        area = sum(shapely.Polygon(outline).area for outline in outlines)
+        assert (image > 0).sum() == pytest.approx(area, rel=0.04)
+
+
 def stars(rng, count, width, height):
     """Outlines of all sizes and of any position within the slide, some much larger than a nucleus."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -58,11 +81,12 @@ def test_tiles_join_without_seams_and_levels_take_every_other_pixel(tmp_path, rn
     outlines = list(stars(rng, 400, width, height))
     source = write_nuclei(tmp_path / "nuclei.parquet", [outlines[:150], outlines[150:170], outlines[170:]])
     write_label_image(source, slide_of(tmp_path, width, height), tmp_path / "nuclei.ome.tiff")
-    whole = np.zeros((height + 400, width + 400), np.int32)
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    whole = np.zeros((height, width), np.uint32)
     for number, outline in enumerate(outlines, start=1):
-        fixed = np.rint((outline - 0.5) * 16).astype(np.int32) + 200 * 16
-        cv2.fillPoly(whole, [fixed], number, cv2.LINE_8, 4)
-    whole = whole[200:-200, 200:-200]
+        (left, top), (right, bottom) = np.floor(outline.min(0)).astype(int), np.ceil(outline.max(0)).astype(int)
+        place = slice(top, bottom), slice(left, right)
+        whole[place][shapely.contains_xy(shapely.polygons(outline), columns[place], rows[place])] = number
     levels = levels_of(tmp_path / "nuclei.ome.tiff")
     assert [level.shape for level in levels] == [(1100, 1301), (550, 651), (275, 326)]
     for number, level in enumerate(levels):
