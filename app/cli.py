@@ -344,8 +344,7 @@ def segment(
     Writes for each input DIR/NAME/nuclei.geojson (drag it onto the slide in QuPath), nuclei.parquet (GeoParquet, with
     measurements), overview.png, and run.json when all is there.
 
-    With --formats also nuclei.ome.tiff, nuclei_annotations.dcm or nuclei.h5ad; of what is done already, without
-    segmenting it again.
+    With --formats also nuclei.ome.tiff, nuclei_annotations.dcm or nuclei.h5ad, even of what is segmented already.
 
     Repeat a command that was interrupted, and it continues.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .anndata_table import check_anndata, write_anndata
 from .dicom_annotations import check_dicom_annotations, write_dicom_annotations
-from .label_image import check_label_image, write_label_image
+from .label_image import write_label_image
 from .reader import SlideReader
 from .settings import FORMATS
 
@@ -21,19 +21,20 @@ class FormatWriter:
 
     Attributes:
         file: its name in the folder of the slide.
-        check: of the slide's path; raises :class:`~nucleosynth.errors.InputError` if it cannot be written.
         write: from ``nuclei.parquet``, of the slide, to the path of the file.
+        check: of the slide's path; raises :class:`~nucleosynth.errors.InputError` if it cannot be written. None where
+            nothing can be in the way.
     """
 
     file: str
-    check: Callable[[Path], None]
     write: Callable[[Path, SlideReader, Path], None]
+    check: Callable[[Path], None] | None = None
 
 
 WRITERS = {
-    "ome-tiff": FormatWriter("nuclei.ome.tiff", check_label_image, write_label_image),
-    "dicom": FormatWriter("nuclei_annotations.dcm", check_dicom_annotations, write_dicom_annotations),
-    "anndata": FormatWriter("nuclei.h5ad", check_anndata, write_anndata),
+    "ome-tiff": FormatWriter("nuclei.ome.tiff", write_label_image),
+    "dicom": FormatWriter("nuclei_annotations.dcm", write_dicom_annotations, check_dicom_annotations),
+    "anndata": FormatWriter("nuclei.h5ad", write_anndata, check_anndata),
 }
 """By their names, which are those of :data:`nucleosynth.slides.settings.FORMATS`."""
 
@@ -45,7 +46,9 @@ def check_formats(path: Path, names: Sequence[str]) -> None:
         InputError: it cannot, or a package of the extra ``formats`` is missing.
     """
     for name in names:
-        WRITERS[name].check(path)
+        check = WRITERS[name].check
+        if check is not None:
+            check(path)
 
 
 def formats_there(folder: Path) -> tuple[str, ...]:

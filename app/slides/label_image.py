@@ -20,14 +20,10 @@ from ..atomic import replace_atomically
 from .reader import SlideReader
 from .table import GEOMETRY, outline_vertices
 
-__all__ = ["check_label_image", "write_label_image"]
+__all__ = ["write_label_image"]
 
 _TILE = 512
 _PARTS_KEPT = 8  # A tile of the image touches four parts at most, unless nuclei reach far across their borders.
-
-
-def check_label_image(path: Path) -> None:
-    """Nothing can stand in the way of :func:`write_label_image`: it draws any slide with what is always installed."""
 
 
 def write_label_image(source: Path, slide: SlideReader, path: Path) -> None:
