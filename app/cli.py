@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,12 +16,17 @@ from rich.markup import escape
 
 from . import __version__
 from .errors import InputError
-from .slides.settings import NORMALIZATIONS, READERS, TYPE_SOURCES, SegmentSettings, TileSettings
+from .slides.settings import (
+    FORMATS,
+    NORMALIZATIONS,
+    READERS,
+    TYPE_SOURCES,
+    SegmentSettings,
+    TileSettings,
+    chosen_formats,
+)
+from .summaries import say_segmented, say_trained, warn_of_blank
 from .threads import let_threads_sleep
-
-if TYPE_CHECKING:
-    from .engines import TrainingReport
-    from .slides.segmentation import SlideReport
 
 __all__ = ["app", "main"]
 
@@ -202,7 +207,7 @@ def synthesize(
         raise InputError(str(error)) from error
     report = synthesize_patches(tiles, output, settings, workers, refiner)
     console = Console(highlight=False)
-    _warn_of_blank(report.blank)
+    warn_of_blank(report.blank)
     console.print(
         f"[bold]{report.patches}[/] patches with {report.nuclei} nuclei "
         f"from {report.tiles} tiles ({report.types} tissue types)"
@@ -267,31 +272,7 @@ def train(
         raise typer.Exit(1) from error
     for warning in report.warnings:
         print(f"nucleosynth: warning: {warning}", file=sys.stderr)
-    _say_trained(report)
-
-
-def _say_trained(report: TrainingReport) -> None:
-    """Where the bundles and the record are, and what to do with them."""
-    console = Console(highlight=False, soft_wrap=True)
-    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in sorted(report.metrics.items()))
-    if scores:
-        console.print(f"On synthetic patches of held-out tiles: {scores}")
-    if report.synthesis is not None:
-        console.print(f"Refiner and discriminator: [bold]{escape(os.fspath(report.synthesis))}[/]")
-        folder = shlex.quote(os.fspath(report.synthesis))
-        console.print(f"Next: nucleosynth synthesize TILES -o DIR -n 100 --refiner {escape(folder)}")
-    if report.segmentation is not None:
-        console.print(f"Segmentation network: [bold]{escape(os.fspath(report.segmentation))}[/]")
-        folder = shlex.quote(os.fspath(report.segmentation))
-        console.print(f"Next: nucleosynth segment IMAGE_OR_SLIDE -o DIR --model {escape(folder)}")
-    console.print(f"MLflow: {escape(report.tracking)}")
-
-
-def _warn_of_blank(names: Sequence[str]) -> None:
-    """Say how many tiles were left out, and the first few of them."""
-    if names:
-        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        print(f"nucleosynth: warning: {len(names)} blank tiles left out: {listed}", file=sys.stderr)
+    say_trained(report)
 
 
 @app.command()
@@ -327,6 +308,15 @@ def segment(
             "trained on tissue normalised alike.",
         ),
     ] = _SEGMENT.normalize,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=",".join(FORMATS),
+            autocompletion=lambda: list(FORMATS),
+            help="What else to write: a label image, DICOM annotations (of DICOM slides), an AnnData table.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
@@ -344,6 +334,8 @@ def segment(
     Writes for each input DIR/NAME/nuclei.geojson (drag it onto the slide in QuPath), nuclei.parquet (GeoParquet, with
     measurements), overview.png, and run.json when all is there.
 
+    With --formats also nuclei.ome.tiff, nuclei_annotations.dcm or nuclei.h5ad, even of what is segmented already.
+
     Repeat a command that was interrupted, and it continues.
 
     Exit code 3 says that parts of a slide could not be read; run.json says which. All others are segmented.
@@ -353,24 +345,12 @@ def segment(
 
     try:
         settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole, normalize=normalize)
+        more = chosen_formats(formats or ())
     except ValueError as error:
         raise InputError(f"--{error}") from error
     given = {"device": device, "segmenter#batch_size": batch_size, "segmenter#workers": workers}
     segmenter = load_segmenter(model, {key: value for key, value in given.items() if value is not None})
-    _say_segmented(segment_slides(inputs, output, segmenter, settings))
-
-
-def _say_segmented(reports: Sequence[SlideReport]) -> None:
-    """What was found, where it is, and what could not be read."""
-    console = Console(highlight=False, soft_wrap=True)
-    for report in reports:
-        console.print(f"[bold]{report.nuclei}[/] nuclei: {escape(os.fspath(report.folder))}")
-    damaged = [report for report in reports if report.failed]
-    for report in damaged:
-        reason = report.failed[0]["reason"]
-        print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
-    if damaged:
-        raise typer.Exit(3)
+    say_segmented(segment_slides(inputs, output, segmenter, settings, more))
 
 
 @app.command()

@@ -53,6 +53,9 @@ _PACKAGES = (
     "openslide-bin",
     "cucim-cu13",
     "cucim-cu12",
+    "highdicom",
+    "pydicom",
+    "anndata",
 )
 _WHOLE_LIMIT = 64 * 2**20  # A slide of some GB would take longer to hash than to sample.
 _END_BYTES = 2**20

@@ -5,7 +5,8 @@
 Makes phantom slides of SIDE x SIDE pixels and of a quarter of that area, at 0.25 µm/px (a field of phantom tissue,
 repeated), and segments them and the given slides, each in a process of its own, as ``nucleosynth segment`` does. In the
 same process, right afterwards, the bare network goes over windows of the same tiles again, which are there already: the
-ratio of the two does not depend on the machine. Then cuCIM against OpenSlide on the same frames, and post-processing and export alone.
+ratio of the two does not depend on the machine. Then cuCIM against OpenSlide on the same frames, and what follows the
+network alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import multiprocessing  # noqa: E402
 import resource  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -57,9 +59,9 @@ def write_slide(path: Path, side: int) -> Path:
                 shape=(level, level, 3),
                 dtype=np.uint8,
                 tile=(TILE, TILE),
-                photometric="rgb",
+                photometric="ycbcr",
+                subsampling=(2, 2),
                 compression="jpeg",
-                compressionargs={"level": 90},
                 subfiletype=int(scale > 1),
                 resolution=(40000 / scale, 40000 / scale),
                 resolutionunit="CENTIMETER",
@@ -69,13 +71,19 @@ def write_slide(path: Path, side: int) -> Path:
     return path
 
 
-def tiles(block: np.ndarray, side: int) -> Any:
-    """Tiles of an image that repeats a block, row by row."""
+def tiles(block: np.ndarray, side: int) -> Iterator[bytes]:
+    """Tiles of an image that repeats a block, row by row, as JPEG."""
+    encoded: dict[tuple[int, int], bytes] = {}
     for top in range(0, side, TILE):
         for left in range(0, side, TILE):
-            rows = np.arange(top, top + TILE) % len(block)
-            columns = np.arange(left, left + TILE) % block.shape[1]
-            yield block[np.ix_(rows, columns)]
+            place = top % len(block), left % block.shape[1]
+            if place not in encoded:
+                rows, columns = (
+                    (start + np.arange(TILE)) % length for start, length in zip(place, block.shape[:2], strict=True)
+                )
+                _, code = cv2.imencode(".jpg", block[np.ix_(rows, columns)][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+                encoded[place] = code.tobytes()
+            yield encoded[place]
 
 
 def in_process(function: Any, *arguments: Any) -> Any:

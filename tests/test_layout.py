@@ -16,12 +16,12 @@ LAYERS = (
     {"transforms"},
     {"data", "handlers", "metrics", "postprocess", "losses", "networks"},
     {"tracking", "slides", "engines"},
-    {"cli", "demo", "deploy", "__main__"},
+    {"cli", "summaries", "demo", "deploy", "__main__"},
 )
 # Usable by all but the transforms, and using nothing but each other. The empty name is the package itself.
 LEAVES = {"", "atomic", "bundles", "errors", "progress", "record", "report", "threads", "workers"}
 # Import names of the optional extras: they may be missing, so they are imported where they are needed.
-EXTRAS = {"cucim"}
+EXTRAS = {"anndata", "cucim", "highdicom", "pydicom"}
 # The command line starts at once because each command imports its own code.
 DEFERRED = {"nucleosynth.cli"}
 LONGEST = 400

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import shapely
@@ -15,16 +13,15 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from .drawing import fill_outlines, outline_edges
 from .model import load_segmenter
 from .outlining import Outliner
 from .plan import PlanSettings, plan_slide
 from .resample import plan_axis, resample
 from .segmentation import SlideSegmenter
-from .table import GEOMETRY
+from .table import GEOMETRY, outline_vertices
 
 __all__ = ["Segmentation", "segment"]
-
-_SUBPIXEL_BITS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +90,9 @@ def segment(image: np.ndarray, model: SlideSegmenter | Path | str, mpp: float) -
     table = Outliner(segmenter.instances, None, mpp)(tile, seen, maps)
     polygons = shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False))
     rows = table.drop_columns([GEOMETRY]).to_pandas()
-    return Segmentation(image, _draw(polygons, image.shape[:2]), polygons, rows)
+    edges, owner = outline_edges(*outline_vertices(table))
+    label = fill_outlines(edges, owner + 1, (image.shape[0], image.shape[1]))
+    return Segmentation(image, label, polygons, rows)
 
 
 def _at_scale(image: np.ndarray, step: float) -> np.ndarray:
@@ -102,11 +101,3 @@ def _at_scale(image: np.ndarray, step: float) -> np.ndarray:
         return image
     rows, columns = (plan_axis(0.0, step, max(1, round(side / step)), side) for side in image.shape[:2])
     return resample(image[rows.first : rows.last, columns.first : columns.last], rows, columns)
-
-
-def _draw(polygons: np.ndarray, shape: tuple[Any, ...]) -> np.ndarray:
-    label = np.zeros(shape, np.int32)
-    for number, polygon in enumerate(polygons, 1):
-        vertices = np.rint((shapely.get_coordinates(polygon) - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
-        cv2.fillPoly(label, [vertices], number, shift=_SUBPIXEL_BITS)
-    return label

@@ -18,15 +18,16 @@ import torch
 from ..errors import InputError
 from ..postprocess import InstanceSettings
 from ..progress import track
-from ..record import claim_output, finish_output, finished_run, run_record
+from ..record import RECORD, claim_output, finish_output, finished_run, run_record, write_record
 from ..workers import worker_pool
 from .exports import draw_overview, write_geojson
+from .formats import WRITERS, check_formats, formats_there, write_formats
 from .normalisation import SlideStain, measure_stain
 from .outlining import Outliner, write_part
 from .plan import Box, PlanSettings, SlideTile, plan_slide
 from .prediction import TilePredictor
 from .reader import SlideReader, open_slide
-from .settings import SegmentSettings
+from .settings import SegmentSettings, chosen_formats
 from .sources import Source, find_sources
 from .store import PartStore, locked, merge_parts
 from .tissue import find_tissue
@@ -35,7 +36,7 @@ __all__ = ["PRODUCTS", "SlideReport", "SlideSegmenter", "segment_slides"]
 
 TABLE, GEOJSON, OVERVIEW = "nuclei.parquet", "nuclei.geojson", "overview.png"
 _PARTS = "parts"
-PRODUCTS = (_PARTS, TABLE, GEOJSON, OVERVIEW)
+PRODUCTS = (_PARTS, TABLE, GEOJSON, OVERVIEW, *(writer.file for writer in WRITERS.values()))
 """What a run writes into the folder of a slide, beside ``run.json``."""
 
 _OVERVIEW_PX = 2048
@@ -142,34 +143,47 @@ class SlideSegmenter:
 
 
 def segment_slides(
-    inputs: Sequence[Path | str], output: Path | str, segmenter: SlideSegmenter, settings: SegmentSettings
+    inputs: Sequence[Path | str],
+    output: Path | str,
+    segmenter: SlideSegmenter,
+    settings: SegmentSettings,
+    formats: Sequence[str] = (),
 ) -> list[SlideReport]:
     """Segment the nuclei of slides and images.
 
     Writes for each ``output/NAME/``: ``nuclei.parquet`` (GeoParquet, see :mod:`~nucleosynth.slides.table`),
     ``nuclei.geojson`` (for QuPath), ``overview.png``, and, when all is there, ``run.json``. Called again after it was
-    interrupted, it continues with the tile that it was at; where all is done, it does nothing.
+    interrupted, it continues with the tile that it was at; where all is done, it adds the formats that are missing.
 
     Args:
         inputs: slides, images, and folders of them.
         output: folder for the results.
         segmenter: the network.
         settings: how slides are read.
+        formats: what else to write, names of :data:`~nucleosynth.slides.formats.WRITERS`.
 
     Raises:
-        InputError: an input cannot be used, or ``output`` holds something else, or another process is at work there.
+        ValueError: there is no such format.
+        InputError: an input cannot be used, or not be written in a format, or ``output`` holds something else, or
+            another process is at work there.
         OSError: ``output`` cannot be written.
     """
-    output = Path(output)
+    output, formats = Path(output), chosen_formats(formats)
     sources = find_sources([Path(path) for path in inputs], "image", without=output)
     for source in track(sources, "Checking inputs"):
         open_slide(source.path, settings.mpp, settings.reader).close()
+        check_formats(source.path, formats)
     with worker_pool(segmenter.workers) as pool:
-        return [_segment_slide(source, output / source.name, segmenter, settings, pool) for source in sources]
+        return [_segment_slide(source, output / source.name, segmenter, settings, formats, pool) for source in sources]
 
 
 def _segment_slide(
-    source: Source, folder: Path, segmenter: SlideSegmenter, settings: SegmentSettings, pool: ProcessPoolExecutor
+    source: Source,
+    folder: Path,
+    segmenter: SlideSegmenter,
+    settings: SegmentSettings,
+    formats: Sequence[str],
+    pool: ProcessPoolExecutor,
 ) -> SlideReport:
     begun, seconds = time.perf_counter(), _Seconds()
     with locked(folder), open_slide(source.path, settings.mpp, settings.reader) as slide:
@@ -178,6 +192,7 @@ def _segment_slide(
         done = finished_run(folder, record)
         if done is not None and not done["failed"]:
             store.discard()
+            _add_formats(folder, slide, done, formats)
             return SlideReport(source.name, folder, done["nuclei"], ())
         size = slide.thumbnail_size(segmenter.instances.mpp)
         tissue = find_tissue(slide, size) if source.is_slide and not settings.whole else None
@@ -185,6 +200,9 @@ def _segment_slide(
         if not tiles:
             raise InputError(f"{source.path}: no tissue found; with --whole glass is segmented as well")
         claim_output(folder, record, PRODUCTS)
+        # What an earlier call was asked for as well is made again, or it would show other nuclei than the table.
+        formats = chosen_formats([*formats, *formats_there(folder)])
+        check_formats(source.path, formats)
         outliner = Outliner(segmenter.instances, tissue, slide.mpp)
         missing = [tile for tile in tiles if not store.has(tile.number)]
         measuring = time.perf_counter()
@@ -194,12 +212,12 @@ def _segment_slide(
         exporting = time.perf_counter()
         there = [tile.number for tile in tiles if tile.number not in failed]
         nuclei = merge_parts(store, there, folder / TABLE)
-        _export(folder, slide)
+        _export(folder, slide, formats)
         seconds.export = time.perf_counter() - exporting
         seconds.total = time.perf_counter() - begun
         places = _places(tiles, failed, segmenter.instances.mpp / slide.mpp)
         results = _results(slide, segmenter, stain, tiles, nuclei, places, seconds)
-        finish_output(folder, {**record, **results})
+        finish_output(folder, {**record, **results, "formats": formats_there(folder)})
         if not failed:
             store.discard()
         return SlideReport(source.name, folder, nuclei, tuple(places))
@@ -290,12 +308,23 @@ def _read_frame(slide: SlideReader, frame: Box, mpp: float) -> np.ndarray:
     return image
 
 
-def _export(folder: Path, slide: SlideReader) -> None:
+def _export(folder: Path, slide: SlideReader, formats: Sequence[str]) -> None:
     write_geojson(folder / TABLE, folder / GEOJSON)
     mpp = max(slide.mpp, max(slide.dimensions) * slide.mpp / _OVERVIEW_PX)
     width, height = slide.thumbnail_size(mpp)
     thumbnail = slide.thumbnail(mpp, np.zeros((height, width), bool))
     draw_overview(folder / TABLE, thumbnail, mpp / slide.mpp, folder / OVERVIEW)
+    write_formats(folder / TABLE, slide, formats)
+
+
+def _add_formats(folder: Path, slide: SlideReader, done: dict[str, Any], formats: Sequence[str]) -> None:
+    """Write what a finished output lacks, and record each as soon as it is there."""
+    there = set(done.get("formats", ())) & set(formats_there(folder))
+    for name in formats:
+        if name not in there:
+            write_formats(folder / TABLE, slide, [name])
+            there |= {name} & set(formats_there(folder))
+            write_record(folder / RECORD, {**done, "formats": chosen_formats(there)})
 
 
 def _places(tiles: Sequence[SlideTile], failed: dict[int, str], scale: float) -> list[dict[str, Any]]:

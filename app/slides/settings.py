@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..data.limits import QualityLimits
 
-__all__ = ["NORMALIZATIONS", "READERS", "SMALLEST_TILE", "TYPE_SOURCES", "SegmentSettings", "TileSettings"]
+__all__ = [
+    "FORMATS",
+    "NORMALIZATIONS",
+    "READERS",
+    "SMALLEST_TILE",
+    "TYPE_SOURCES",
+    "SegmentSettings",
+    "TileSettings",
+    "chosen_formats",
+]
 
+FORMATS = ("ome-tiff", "dicom", "anndata")
 READERS = ("auto", "cucim", "openslide")
 NORMALIZATIONS = ("none", "reinhard", "macenko")
 TYPE_SOURCES = ("folder", "image")
@@ -82,3 +93,19 @@ class SegmentSettings:
             raise ValueError(f"reader must be one of {', '.join(READERS)}, got {self.reader!r}")
         if self.normalize not in NORMALIZATIONS:
             raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {self.normalize!r}")
+
+
+def chosen_formats(names: Iterable[str]) -> tuple[str, ...]:
+    """Which of ``FORMATS`` are asked for, each once, in their order there.
+
+    Args:
+        names: of formats; each may be several, with commas between them.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    wanted = {name.strip() for several in names for name in several.split(",")} - {""}
+    unknown = sorted(wanted - set(FORMATS))
+    if unknown:
+        raise ValueError(f"formats: there is no {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in wanted)

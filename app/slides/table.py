@@ -12,7 +12,7 @@ import shapely
 
 from ..postprocess import NucleusMeasures
 
-__all__ = ["GEOMETRY", "MEASUREMENTS", "SCHEMA", "nuclei_table"]
+__all__ = ["GEOMETRY", "MEASUREMENTS", "SCHEMA", "nuclei_table", "outline_vertices"]
 
 GEOMETRY = "geometry"
 """Column of the outlines: polygons in WKB, in level-0 pixels of the slide."""
@@ -57,3 +57,18 @@ def nuclei_table(outlines: np.ndarray, measures: NucleusMeasures, scale: float, 
     columns |= dict(zip(_POSITIONS, (x, y, x * mpp, y * mpp), strict=True))
     columns |= {name: getattr(measures, name) for name in MEASUREMENTS}
     return pa.table(columns, schema=SCHEMA)
+
+
+def outline_vertices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The outlines of a table as arrays.
+
+    Args:
+        table: N rows, with a column ``GEOMETRY``.
+
+    Returns:
+        Vertices, float64, shape (V, 2), x and y in level-0 pixels, each outline closed by its first; and offsets,
+        integers, shape (N + 1,): those of nucleus i are ``vertices[offsets[i]:offsets[i + 1]]``.
+    """
+    rings = shapely.get_exterior_ring(shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False)))
+    offsets = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(rings))])
+    return shapely.get_coordinates(rings), offsets

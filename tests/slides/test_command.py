@@ -46,7 +46,7 @@ def test_the_folder_of_a_slide_holds_what_is_promised(whole):
     record = json.loads((whole / "run.json").read_text())
     assert record["command"] == "segment"
     assert record["versions"]["torch"]
-    assert set(record["seconds"]) == {"read", "predict", "outline", "export", "total"}
+    assert set(record["seconds"]) == {"read", "normalize", "predict", "outline", "export", "total"}
 
 
 @pytest.mark.slow

@@ -1,0 +1,56 @@
+"""What commands say when they are done: what was made, where it is, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from .engines import TrainingReport
+    from .slides.segmentation import SlideReport
+
+__all__ = ["say_segmented", "say_trained", "warn_of_blank"]
+
+
+def say_trained(report: TrainingReport) -> None:
+    """Where the bundles and the record are, and what to do with them."""
+    console = Console(highlight=False, soft_wrap=True)
+    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in sorted(report.metrics.items()))
+    if scores:
+        console.print(f"On synthetic patches of held-out tiles: {scores}")
+    if report.synthesis is not None:
+        console.print(f"Refiner and discriminator: [bold]{escape(os.fspath(report.synthesis))}[/]")
+        folder = shlex.quote(os.fspath(report.synthesis))
+        console.print(f"Next: nucleosynth synthesize TILES -o DIR -n 100 --refiner {escape(folder)}")
+    if report.segmentation is not None:
+        console.print(f"Segmentation network: [bold]{escape(os.fspath(report.segmentation))}[/]")
+        folder = shlex.quote(os.fspath(report.segmentation))
+        console.print(f"Next: nucleosynth segment IMAGE_OR_SLIDE -o DIR --model {escape(folder)}")
+    console.print(f"MLflow: {escape(report.tracking)}")
+
+
+def warn_of_blank(names: Sequence[str]) -> None:
+    """Say how many tiles were left out, and the first few of them."""
+    if names:
+        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        print(f"nucleosynth: warning: {len(names)} blank tiles left out: {listed}", file=sys.stderr)
+
+
+def say_segmented(reports: Sequence[SlideReport]) -> None:
+    """What was found, where it is, and what could not be read."""
+    console = Console(highlight=False, soft_wrap=True)
+    for report in reports:
+        console.print(f"[bold]{report.nuclei}[/] nuclei: {escape(os.fspath(report.folder))}")
+    damaged = [report for report in reports if report.failed]
+    for report in damaged:
+        reason = report.failed[0]["reason"]
+        print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(3)
