@@ -169,4 +169,6 @@ def _next_steps() -> list[tuple[str, str]]:
         ("Sample tiles of your own slides", "nucleosynth tiles my_slides/ -o my_tiles"),
         ("Synthesise patches with exact masks from them", "nucleosynth synthesize my_tiles -o my_patches -n 1000"),
         ("Look at what came out", "my_patches/preview.png"),
+        ("Train a segmentation network, without a label", "nucleosynth train my_tiles -o my_model --preset quick"),
+        ("Find the nuclei of whole slides", "nucleosynth segment my_slides/ -o my_nuclei --model my_model"),
     ]

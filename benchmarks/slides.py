@@ -22,6 +22,7 @@ import resource  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from concurrent.futures import ProcessPoolExecutor  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -88,8 +89,8 @@ def tiles(block: np.ndarray, side: int) -> Iterator[bytes]:
 
 def in_process(function: Any, *arguments: Any) -> Any:
     """What a function returns in a fresh process: its peak memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def whole_run(path: str, output: str, model: str) -> dict[str, Any]:

@@ -236,6 +236,7 @@ def _export(
 ) -> TrainingReport:
     """Make bundles of the trained networks."""
     definitions = {key: configuration[key] for key in ("network_def", "refiner_def", "discriminator_def")}
+    definitions["mpp"] = float(workflow.parser.get_parsed_content("train#tiles").mpp)
     models = output / "models"
     segmentation = synthesis = None
     if "task" in trainer.learners:

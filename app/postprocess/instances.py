@@ -68,8 +68,7 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     inside = _smooth(segmentation, settings.segmentation_smoothing_um / settings.mpp)
     # A hole is never larger than the largest nuclei; larger gaps are rings of nuclei around tissue.
     mask = fill_small_holes(inside > settings.segmentation_threshold, 100 / settings.mpp**2)
-    markers = _markers(cores > settings.detection_threshold, mask)
-    label = watershed(-cores, markers, mask=mask).astype(np.int32)
+    label = _divided(cores, cores > settings.detection_threshold, mask)
     return _drop_small(label, settings.min_area_um2 / settings.mpp**2)
 
 
@@ -92,16 +91,27 @@ def _smooth(probability: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(probability, (0, 0), sigma) if sigma > 0 else probability
 
 
-def _markers(cores: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Ids, int32, shape (H, W), of the cores inside the mask, and of the regions of the mask that hold none."""
-    count, markers = cv2.connectedComponents((cores & mask).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    regions, region = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    marked = np.zeros(regions, bool)
-    marked[region[markers > 0]] = True
-    marked[0] = True
-    unmarked = ~marked[region]
-    markers[unmarked] = region[unmarked] + count
-    return markers
+def _divided(cores: np.ndarray, core: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Ids, int32, shape (H, W), of the regions of the mask, and of the parts of those that hold several cores.
+
+    Args:
+        cores: float, shape (H, W), probability of being in a core.
+        core: bool, shape (H, W), where it counts as one.
+        mask: bool, shape (H, W).
+    """
+    count, markers = cv2.connectedComponents((core & mask).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    regions, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    marked = markers > 0
+    # Each core once, at whichever of its pixels comes last: a core lies in one region.
+    home = np.zeros(count, np.intp)
+    home[markers[marked]] = label[marked]
+    cores_in = np.bincount(home[1:], minlength=regions)
+    clump = (cores_in > 1)[label]
+    if clump.any():
+        # A watershed would fill a region of one core with it: only the others have to be flooded.
+        parts = watershed(-cores, np.where(clump, markers, 0), mask=clump)
+        label[clump] = parts[clump] + (regions - 1)
+    return label
 
 
 def _drop_small(label: np.ndarray, least: float) -> np.ndarray:

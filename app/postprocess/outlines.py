@@ -8,6 +8,7 @@ import shapely
 
 __all__ = ["outline_nuclei"]
 
+_POLYGON = shapely.GeometryType.POLYGON.value
 # Eight directions, clockwise as seen on the screen: x, y of one step to the east, south-east, south, ...
 _STEPS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)], np.float64)
 _NUMBER = np.full((3, 3), -1)
@@ -52,8 +53,16 @@ def outline_nuclei(label: np.ndarray, tolerance: float = 0.25, reach: float = 0.
     rings = np.arange(count + 1)
     polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, coordinates + 0.5, (offsets, rings))
     if tolerance > 0:
-        polygons = shapely.simplify(polygons, tolerance)
+        polygons = _simplified(polygons, tolerance)
     return polygons[np.argsort(ids)]
+
+
+def _simplified(polygons: np.ndarray, tolerance: float) -> np.ndarray:
+    """Leave out vertices. To watch over the polygon as well takes ten times as long, so it is done where needed."""
+    simple = shapely.simplify(polygons, tolerance, preserve_topology=False)
+    spoilt = shapely.is_empty(simple) | ~shapely.is_valid(simple) | (shapely.get_type_id(simple) != _POLYGON)
+    simple[spoilt] = shapely.simplify(polygons[spoilt], tolerance)
+    return simple
 
 
 def _chains(label: np.ndarray, count: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:

@@ -83,12 +83,12 @@ class TilePredictor:
             for windows in _batches(tile.windows, self.batch_size):
                 places = [window.within(tile.frame) for window in windows]
                 logits = self.logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
-                for (rows, columns), each in zip(places, logits, strict=True):
-                    total[:, rows, columns] += each * self._importance
+                for (rows, columns), each in zip(places, logits * self._importance, strict=True):
+                    total[:, rows, columns] += each
                     weight[rows, columns] += self._importance
             rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]
-            probability = torch.where(weight > 0, (total / weight.clamp_min(1e-6)).sigmoid(), 0)
+            probability = (total / weight.clamp_min(_LEAST_IMPORTANCE)).sigmoid_().mul_(weight > 0)
             return probability.half().cpu().numpy()
 
     def _on_device(self, image: np.ndarray) -> torch.Tensor:

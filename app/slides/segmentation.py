@@ -174,6 +174,7 @@ def segment_slides(
         open_slide(source.path, settings.mpp, settings.reader).close()
         check_formats(source.path, formats)
     with worker_pool(segmenter.workers) as pool:
+        pool.submit(int)  # so that the first one starts while the first tile is read
         return [_segment_slide(source, output / source.name, segmenter, settings, formats, pool) for source in sources]
 
 

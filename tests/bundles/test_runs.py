@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -20,6 +21,9 @@ from nucleosynth.data.images import read_label, write_label, write_png
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.engines import TrainingSettings, train_networks
 from nucleosynth.metrics import score_instances
+from nucleosynth.slides.model import load_segmenter
+from nucleosynth.slides.segmentation import segment_slides
+from nucleosynth.slides.settings import SegmentSettings
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +94,29 @@ def test_ids_count_from_one_without_a_gap(segmented):
 def test_an_image_of_one_colour_is_one_region_or_none(segmented):
     """A network without training says anything, but it has nothing to tell parts of the image apart by."""
     assert read_label(segmented / "white.png").max() <= 1
+
+
+def test_slides_and_images_of_any_size_are_segmented_by_the_same_pipeline_as_by_the_command(trained, tissue, tmp_path):
+    """Also at another scale than the network's."""
+    run_bundle(
+        trained.segmentation,
+        ["slide_inference.yaml"],
+        dataset_dir=tissue / "images",
+        output_dir=tmp_path,
+        slide_mpp=0.5,
+    )
+    assert len(list(tmp_path.glob("*/run.json"))) == len(SIZES) + 1
+    settings = SegmentSettings(mpp=0.5)
+    reports = segment_slides([tissue / "images"], tmp_path, load_segmenter(trained.segmentation), settings)
+    for report in reports:
+        assert report.nuclei == pq.read_metadata(report.folder / "nuclei.parquet").num_rows
+        assert not report.failed
+
+
+def test_a_trained_bundle_knows_its_scale(trained):
+    config = yaml.safe_load((trained.segmentation / "configs" / "slide_inference.yaml").read_text())
+    assert config["mpp"] == 0.25
+    assert load_segmenter(trained.segmentation).instances.mpp == 0.25
 
 
 def test_evaluation_prints_the_scores_of_the_labels_that_it_writes(trained, tissue, segmented, tmp_path):
