@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
+from skimage.measure import label as connected_pieces
+from skimage.segmentation import watershed
 
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.metrics import score_instances
@@ -259,3 +261,21 @@ def test_logits_of_a_network_in_training_with_more_channels_and_metadata():
 def test_wrong_settings_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         InstanceSettings(**setting)
+
+
+@given(hnp.arrays(np.float32, (18, 22), elements=st.floats(0, 1, width=16)), st.integers(0, 10**6))
+def test_regions_of_one_core_are_what_a_watershed_of_all_would_make_of_them(noise, seed):
+    """The paper's rule, written down plainly: cores, and regions without any, are the markers of one watershed."""
+    chosen = InstanceSettings(detection_smoothing_um=0.2, min_area_um2=0, mpp=0.25)
+    detection = cv2.GaussianBlur(noise, (0, 0), 1.0)
+    segmentation = cv2.GaussianBlur(np.random.default_rng(seed).random(noise.shape, np.float32), (0, 0), 1.0)
+    found = label_nuclei(detection, segmentation, chosen)
+    mask = found > 0
+    cores = cv2.GaussianBlur(detection, (0, 0), 0.8)
+    markers = connected_pieces((cores > 0.5) & mask, connectivity=1)
+    regions = connected_pieces(mask, connectivity=1)
+    without = ~np.isin(regions, np.unique(regions[markers > 0])) & mask
+    markers[without] = regions[without] + markers.max()
+    expected = watershed(-cores, markers, mask=mask)
+    pairs = np.unique(np.stack([found.ravel(), expected.ravel()]), axis=1)
+    assert pairs.shape[1] == len(np.unique(found)) == len(np.unique(expected))
