@@ -8,11 +8,17 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from nucleosynth import cli
 from nucleosynth.data.images import write_png
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 FILES = ("nuclei.parquet", "nuclei.geojson", "overview.png")
 
@@ -69,6 +75,30 @@ def test_a_killed_run_continues_and_ends_with_the_same_bytes(whole, slide, bundl
     assert result.returncode == 0, result.stderr
     assert contents(folder) == contents(whole)
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(resource is None, reason="needs limits of the size of files")
+@pytest.mark.parametrize("limit", [2_000, 60_000])
+def test_a_full_disk_is_one_line_and_nothing_is_lost_or_half_written(whole, slide, bundle, tmp_path, limit):
+    """A limit of the size of files stands for the disk: it is full at the first part, or at an export."""
+    full = subprocess.run(
+        command(slide, "-o", tmp_path, "--model", bundle),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    folder = tmp_path / "phantom"
+    assert full.returncode == 2, full.stderr
+    assert full.stderr.startswith(f"nucleosynth: error: {folder}")
+    assert full.stderr.count("\n") == 1
+    assert not (folder / "run.json").exists()
+    parts = {path: path.read_bytes() for path in (folder / "parts").glob("[0-9]*")}
+    for name, content in contents(whole).items():
+        assert not (folder / name).exists() or (folder / name).read_bytes() == content
+    assert all(pq.read_schema(path) is not None for path in parts)
+    assert run(slide, "-o", tmp_path, "--model", bundle).returncode == 0
+    assert contents(folder) == contents(whole)
 
 
 def test_a_damaged_tile_is_exit_code_3_and_the_rest_is_there(damaged, bundle, tmp_path):
