@@ -60,7 +60,7 @@ class TilePredictor:
         self.device = torch.device(device)
         network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.network = torch.compile(network) if compiled else network
-        self.batch_size = batch_size
+        self.batch_size, self.compiled = batch_size, compiled
         self.bfloat16 = gains_from_bfloat16(self.device) if bfloat16 is None else bfloat16
         importance = compute_importance_map((window, window), BlendMode.GAUSSIAN, _SIGMA_SCALE, self.device)
         self._importance = importance.clamp_min(_LEAST_IMPORTANCE)

@@ -72,6 +72,7 @@ class _Run:
     instances: InstanceSettings
     plan: PlanSettings
     bfloat16: bool
+    compiled: bool
 
 
 @dataclass
@@ -139,6 +140,7 @@ class SlideSegmenter:
             instances=self.instances,
             plan=self.plan,
             bfloat16=self.predictor.bfloat16,
+            compiled=self.predictor.compiled,
         )
 
 

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,18 @@ def test_bfloat16_changes_little(network, image):
     maps = [whole_map(image, None, PLAN, TilePredictor(network, "cpu", 64, bfloat16=each)) for each in (True, False)]
     difference = np.abs(maps[0].astype(float) - maps[1])
     assert 0 < difference.max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler, with which PyTorch compiles networks")
+def test_a_compiled_network_sees_the_same(image):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1))
+    maps = [
+        whole_map(image, None, PLAN, TilePredictor(network, "cpu", 64, bfloat16=False, compiled=compiled))
+        for compiled in (False, True)
+    ]
+    np.testing.assert_allclose(maps[1], maps[0], atol=2e-3)
 
 
 def test_a_device_is_known_to_gain_or_not():
