@@ -167,7 +167,8 @@ def segment_slides(
     Raises:
         ValueError: there is no such format.
         InputError: an input cannot be used, or not be written in a format, or ``output`` holds something else, or
-            another process is at work there.
+            another process is at work there. What shows itself only in the course of the work is raised when all other
+            inputs are done.
         OSError: ``output`` cannot be written.
     """
     output, formats = Path(output), chosen_formats(formats)
@@ -177,7 +178,17 @@ def segment_slides(
         check_formats(source.path, formats)
     with worker_pool(segmenter.workers) as pool:
         pool.submit(int)  # so that the first one starts while the first tile is read
-        return [_segment_slide(source, output / source.name, segmenter, settings, formats, pool) for source in sources]
+        reports, refused = [], []
+        for source in sources:
+            try:
+                reports.append(_segment_slide(source, output / source.name, segmenter, settings, formats, pool))
+            except InputError as error:
+                # A night's work on hundreds of slides is not given up for one of glass.
+                refused.append(str(error))
+    if refused:
+        others = f" (the other {len(reports)} are done)" if reports else ""
+        raise InputError("; ".join(refused) + others)
+    return reports
 
 
 def _segment_slide(

@@ -191,10 +191,14 @@ def test_a_tile_that_cannot_be_read_is_recorded_and_the_others_finished(finished
     assert contents(report.folder) == before
 
 
-def test_glass_is_an_error_that_says_what_to_do(segmenter, tmp_path):
-    with tifffile.TiffWriter(tmp_path / "glass.tiff") as tiff:
+def write_glass(path):
+    with tifffile.TiffWriter(path) as tiff:
         image = np.full((600, 600, 3), 240, np.uint8)
         tiff.write(image, tile=(256, 256), photometric="rgb", resolution=(40000, 40000), resolutionunit="CENTIMETER")
+
+
+def test_glass_is_an_error_that_says_what_to_do(segmenter, tmp_path):
+    write_glass(tmp_path / "glass.tiff")
     with pytest.raises(InputError, match=r"glass.tiff: no tissue found; with --whole glass is segmented as well"):
         segment(tmp_path / "glass.tiff", tmp_path / "out", segmenter())
     assert segment(tmp_path / "glass.tiff", tmp_path / "out", segmenter(), whole=True).nuclei == 0
@@ -205,6 +209,14 @@ def test_inputs_are_all_looked_at_before_any_is_segmented(slide, segmenter, tmp_
     with pytest.raises(InputError, match=r"broken.png: damaged"):
         segment_slides([slide, tmp_path / "broken.png"], tmp_path / "out", segmenter(), SegmentSettings(mpp=0.25))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slide_of_glass_does_not_keep_the_others_from_being_segmented(slide, finished, segmenter, tmp_path):
+    write_glass(tmp_path / "glass.tiff")
+    both = [tmp_path / "glass.tiff", slide]
+    with pytest.raises(InputError, match=r"glass.tiff: no tissue found; .* \(the other 1 are done\)"):
+        segment_slides(both, tmp_path / "out", segmenter(plan__core=512), SegmentSettings())
+    assert contents(tmp_path / "out" / "phantom") == contents(finished.folder)
 
 
 def test_no_workers_are_refused(segmenter):
