@@ -177,7 +177,6 @@ def segment_slides(
         open_slide(source.path, settings.mpp, settings.reader).close()
         check_formats(source.path, formats)
     with worker_pool(segmenter.workers) as pool:
-        pool.submit(int)  # so that the first one starts while the first tile is read
         reports, refused = [], []
         for source in sources:
             try:
