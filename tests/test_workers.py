@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from nucleosynth.errors import InputError
 from nucleosynth.workers import worker_pool
@@ -30,6 +31,11 @@ def alive(pid):
 def test_workers_work():
     with worker_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2])) == [1, 2]
+
+
+def test_pytorch_has_one_thread_in_a_worker():
+    with worker_pool(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
 
 
 def test_a_worker_that_dies_is_one_line():

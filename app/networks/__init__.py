@@ -4,24 +4,8 @@ Images are float tensors of shape (B, 3, H, W) with values in [-1, 1]; H and W a
 network's result for an image depends on the others in its batch.
 """
 
-from .discriminator import Discriminator
-from .pixels import from_uint8, prepare_images, to_uint8
-from .refiner import Refiner, ResidualRefiner
-from .segmentation import DETECTION, SEGMENTATION, SegmentationCNN
-from .weights import build_network, build_part, load_weights, read_tensors
+import lazy_loader
 
-__all__ = [
-    "DETECTION",
-    "SEGMENTATION",
-    "Discriminator",
-    "Refiner",
-    "ResidualRefiner",
-    "SegmentationCNN",
-    "build_network",
-    "build_part",
-    "from_uint8",
-    "load_weights",
-    "prepare_images",
-    "read_tensors",
-    "to_uint8",
-]
+# Names are listed in __init__.pyi, and their modules imported when one is asked for (SPEC 1): processes that outline
+# nuclei start without PyTorch and MONAI.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

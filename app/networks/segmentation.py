@@ -1,4 +1,4 @@
-"""The paper's segmentation network, and what the channels of every segmentation network mean (paper, section 5)."""
+"""The paper's segmentation network (section 5)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from torch import Tensor, nn
 
 from .blocks import check_images, convolution, initialise, leaky_relu
 
-__all__ = ["DETECTION", "SEGMENTATION", "SegmentationCNN"]
-
-DETECTION = 0
-"""Channel of the logits of "here is the centre of a nucleus"."""
-
-SEGMENTATION = 1
-"""Channel of the logits of "here is a nucleus", whichever."""
+__all__ = ["SegmentationCNN"]
 
 
 class SegmentationCNN(nn.Module):

@@ -1,7 +1,7 @@
 """From the task network's maps to nuclei: instances, their outlines, and what can be measured of them."""
 
-from .instances import InstanceSettings, label_logits, label_nuclei
-from .measures import NucleusMeasures, measure_nuclei
-from .outlines import outline_nuclei
+import lazy_loader
 
-__all__ = ["InstanceSettings", "NucleusMeasures", "label_logits", "label_nuclei", "measure_nuclei", "outline_nuclei"]
+# Names are listed in __init__.pyi, and their modules imported when one is asked for (SPEC 1): processes that outline
+# nuclei start without PyTorch and MONAI.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from skimage.segmentation import watershed
 
 from nucleosynth.transforms.stain import fill_small_holes
 
-from ..networks import DETECTION, SEGMENTATION
-
-__all__ = ["InstanceSettings", "label_logits", "label_nuclei"]
+__all__ = ["InstanceSettings", "label_nuclei"]
 
 
 @dataclass(frozen=True)
@@ -70,20 +67,6 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     mask = fill_small_holes(inside > settings.segmentation_threshold, 100 / settings.mpp**2)
     label = _divided(cores, cores > settings.detection_threshold, mask)
     return _drop_small(label, settings.min_area_um2 / settings.mpp**2)
-
-
-def label_logits(logits: torch.Tensor, settings: InstanceSettings) -> torch.Tensor:
-    """Nuclei from the task network's output for one image, for a chain of MONAI transforms.
-
-    Args:
-        logits: float, shape (2, H, W) or more channels: detection and segmentation.
-        settings: thresholds and scale.
-
-    Returns:
-        int32, shape (1, H, W), on the CPU.
-    """
-    maps = torch.as_tensor(logits).detach().float().sigmoid().cpu().numpy()
-    return torch.from_numpy(label_nuclei(maps[DETECTION], maps[SEGMENTATION], settings)[None])
 
 
 def _smooth(probability: np.ndarray, sigma: float) -> np.ndarray:

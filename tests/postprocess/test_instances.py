@@ -1,17 +1,15 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from monai.data import MetaTensor
 from skimage.measure import label as connected_pieces
 from skimage.segmentation import watershed
 
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.metrics import score_instances
-from nucleosynth.postprocess import InstanceSettings, label_logits, label_nuclei
+from nucleosynth.postprocess import InstanceSettings, label_nuclei
 from nucleosynth.transforms.stain import fill_small_holes
 from nucleosynth.transforms.targets import nucleus_targets
 
@@ -220,29 +218,6 @@ def test_maps_of_different_or_wrong_shapes_are_refused():
         label_nuclei(np.zeros((8, 8)), np.zeros((8, 9)), EXACT)
     with pytest.raises(ValueError, match=r"one shape \(H, W\), got \(1, 8, 8\) and \(1, 8, 8\)"):
         label_nuclei(np.zeros((1, 8, 8)), np.zeros((1, 8, 8)), EXACT)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_logits_become_a_label_with_one_channel(dtype):
-    detection, segmentation = discs((32, 23), (32, 41), radius=4), discs((32, 23), (32, 41))
-    logits = torch.from_numpy(np.stack([detection, segmentation])).to(dtype) * 16 - 8
-    label = label_logits(logits, EXACT)
-    assert label.shape == (1, 64, 64)
-    assert label.dtype == torch.int32
-    assert label.device.type == "cpu"
-    assert np.array_equal(label[0], label_nuclei(detection, segmentation, EXACT))
-
-
-def test_logits_of_half_are_no_nucleus_and_slightly_more_are():
-    """The logit of a probability of one half is 0."""
-    assert not label_logits(torch.zeros(2, 16, 16), EXACT).any()
-    assert (label_logits(torch.full((2, 16, 16), 1e-3), EXACT) == 1).all()
-
-
-def test_logits_of_a_network_in_training_with_more_channels_and_metadata():
-    maps = np.stack([discs((32, 32), radius=4), discs((32, 32)), discs((10, 50))])
-    logits = MetaTensor(torch.from_numpy(maps) * 16 - 8, meta={"name": "patch"}).requires_grad_()
-    assert np.array_equal(label_logits(logits, EXACT)[0], discs((32, 32)))
 
 
 @pytest.mark.parametrize(

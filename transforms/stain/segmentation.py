@@ -11,14 +11,9 @@ from skimage.filters import threshold_otsu
 
 from ..base import check_mpp
 from .deconvolution import rgb_to_od
+from .regions import fill_small_holes, remove_small_objects
 
-__all__ = [
-    "NuclearMaterial",
-    "fill_small_holes",
-    "haematoxylin_relief",
-    "remove_small_objects",
-    "segment_nuclear_material",
-]
+__all__ = ["NuclearMaterial", "haematoxylin_relief", "segment_nuclear_material"]
 
 # Difference of optical density between an image's channels above which there is stain, hence tissue: a dim lamp darkens
 # all channels alike. What is very dark is tissue too, whatever its colour.
@@ -51,43 +46,6 @@ class NuclearMaterial:
     super: np.ndarray
     tissue: np.ndarray
     contrast: float
-
-
-def fill_small_holes(mask: np.ndarray, max_area: float) -> np.ndarray:
-    """Fill the holes of a mask that are at most ``max_area`` pixels large.
-
-    Args:
-        mask: bool, shape (H, W).
-        max_area: largest hole that is filled, in pixels.
-
-    Returns:
-        bool, shape (H, W).
-    """
-    count, components, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    if count == 1:
-        return mask
-    height, width = mask.shape
-    left, top, w, h, area = stats.T
-    inside = (left > 0) & (top > 0) & (left + w < width) & (top + h < height)
-    hole = inside & (area <= max_area)
-    hole[0] = False  # component 0 is the mask itself
-    return mask | hole[components]
-
-
-def remove_small_objects(mask: np.ndarray, min_area: float) -> np.ndarray:
-    """Remove the pieces of a mask that are smaller than ``min_area`` pixels.
-
-    Args:
-        mask: bool, shape (H, W).
-        min_area: smallest piece that stays, in pixels.
-
-    Returns:
-        bool, shape (H, W).
-    """
-    _, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    large = stats[:, cv2.CC_STAT_AREA] >= min_area
-    large[0] = False  # component 0 is what lies outside the mask
-    return large[components]
 
 
 def _above_fraction(values: np.ndarray, tissue: np.ndarray, fraction: float) -> np.ndarray:
