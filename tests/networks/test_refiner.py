@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from nucleosynth.networks import Refiner, ResidualRefiner
-from nucleosynth.networks.refiner import bounded_change, clamp_to_range
+from nucleosynth.networks.refiner import bounded_change, clamp_to_range, enlarge
 
 
 def smooth_refiner(width=32, **settings):
@@ -197,3 +197,26 @@ def test_a_smooth_change_has_no_lattice_of_its_grid(images):
         change = (network(image) - image)[..., 8:-8, 8:-8]
     places = change.unflatten(2, (-1, 4)).unflatten(4, (-1, 4)).mean((0, 2, 4))
     assert places.std((1, 2)).max() < 0.01 * change.std()
+
+
+def test_a_node_becomes_a_cubic_b_spline():
+    """By hand: 2/3 - d² + d³/2 up to one node away, (2 - d)³/6 up to two; d in steps of a quarter from an eighth."""
+    nodes = torch.zeros(1, 1, 7, 7)
+    nodes[..., 3, 3] = 1
+    row = enlarge(nodes, 4)[0, 0].sum(0) / 4
+    near = [2 / 3 - d**2 + d**3 / 2 for d in (0.125, 0.375, 0.625, 0.875)]
+    far = [(2 - d) ** 3 / 6 for d in (1.125, 1.375, 1.625, 1.875)]
+    torch.testing.assert_close(row[14:22], torch.tensor(near + far))
+    torch.testing.assert_close(row[6:14], torch.tensor((near + far)[::-1]))
+    assert not row[:6].any()
+    assert not row[22:].any()
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_enlarging_keeps_what_is_even_or_rises_evenly(factor):
+    even = torch.full((1, 2, 3, 5), 0.7)
+    torch.testing.assert_close(enlarge(even, factor), torch.full((1, 2, 3 * factor, 5 * factor), 0.7))
+    slope = torch.arange(9.0).expand(1, 1, 9, 9)
+    expected = (torch.arange(9.0 * factor) + 0.5) / factor - 0.5
+    inner = slice(2 * factor, -2 * factor)
+    torch.testing.assert_close(enlarge(slope, factor)[0, 0, 0, inner], expected[inner])

@@ -37,6 +37,11 @@ _REACH, _VISIBLE = 4, 1 / 512
 _LEAST_DENSITY, _REDRAWS = 0.2, 4
 # Strength and reach, in µm, of the shade around nuclei; strong enough that nuclei's surroundings get the tile's.
 _SHADE_STRENGTH, _SHADE_UM = 2.2, 2.0
+# Blur of a nucleus as a multiple of its tile's: nuclei lie at the focal plane, off it, and far off it, a third each. On
+# `unlabelled/`, the blur of boundaries scatters by so much more than that of nuclei that are painted equally blurred.
+_FOCUS = (0.65, 1.0, 1.3)
+# A texture that is blurred twice by the same Gaussian loses so much of its deviation by the second one.
+_LOST = 2**0.5
 # Width of the rim that clearing spares, and size of the clumps that it leaves, in µm.
 _RIM_UM, _CLUMP_UM = 0.75, 0.4
 # What is finer than this, the standard deviation of a Gaussian in px, is noise.
@@ -110,6 +115,7 @@ class PatchDraw:
         hue: float32, shape (3,), deviation of the optical density by which hue varies inside nuclei.
         threshold, strength: float32, shape (N + 1,), of each nucleus' chromatin clearing.
         edge_sigma: blur of the boundaries, in pixels.
+        focus: uint8, shape (N + 1,), for each nucleus whether it is sharper than that, as blurred or more so.
         spots: where they are blurred a second time.
         distractors: unlabelled debris and shadows.
         stains: factors on haematoxylin, eosin and the residual.
@@ -124,6 +130,7 @@ class PatchDraw:
     threshold: np.ndarray
     strength: np.ndarray
     edge_sigma: float
+    focus: np.ndarray
     spots: tuple[BlurSpot, ...]
     distractors: Distractors
     stains: tuple[float, float, float]
@@ -200,7 +207,7 @@ def _draw_looks(
 
     cleared = rng.uniform(*settings.cleared, size=count)
     # What texture leaves of the contrast is clear chromatin: a share q cleared by s has the deviation s sqrt(q - q²).
-    strength = np.clip(spread / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
+    strength = np.clip(_LOST * spread / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, 0.9)
     # Clearing takes density away: the rest is denser by as much, so that the nucleus keeps its mean colour.
     depth = rng.uniform(*settings.depth, size=count) / (1 - 0.6 * cleared * strength)
     return (
@@ -242,11 +249,12 @@ def draw_patch(
         background=background,
         clearing=draw_crop(texture.image.shape, size, rng),
         reference=draw_crop(reference.shape, size, rng),
-        hue=donor_tile.hue,
+        hue=_LOST * donor_tile.hue,
         colours=colours,
         threshold=threshold,
         strength=strength,
         edge_sigma=source.edge_sigma * rng.uniform(*settings.edge_gain),
+        focus=rng.randint(len(_FOCUS), size=len(colours)).astype(np.uint8),
         spots=spots,
         distractors=draw_distractors((size, size), settings.distractors, rng),
         stains=tuple(stains.tolist()),
@@ -262,17 +270,30 @@ def _take_texture(tile: TileAnalysis, crop: Crop, sigma: float) -> np.ndarray:
     return texture / np.float32(max(spread, 1e-6))
 
 
+def _mixing_mask(draw: PatchDraw) -> np.ndarray:
+    """Share of each pixel that is nuclear, float32: nuclei, each blurred as its distance to the focal plane asks."""
+    label = draw.mask.label
+    plane = np.where(label > 0, draw.focus[label], np.uint8(len(_FOCUS)))
+    sharp, *others = (
+        cv2.GaussianBlur((plane == number).astype(np.float32), (0, 0), factor * draw.edge_sigma)
+        for number, factor in enumerate(_FOCUS)
+    )
+    return blur_boundary(sum(others, start=sharp), 0, draw.spots)
+
+
 def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, where: np.ndarray) -> np.ndarray:
     """Colour, 255 for white, shape (K, 3), of nuclear material at K pixels of a patch, given by flat indices."""
     label = draw.mask.label
-    # Clumps of chromatin are about 1 µm; what is finer would be the other tile's noise.
+    # Clumps of chromatin are about 1 µm; what is finer would be the other tile's noise, or sharper than this one.
     clumps = _take_texture(texture, draw.clearing, max(_CLUMP_UM / source.mpp, source.edge_sigma)).ravel()
     interior = rim_profile(label, _RIM_UM / source.mpp).ravel()[where]
     left = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
-    ids = extend_labels(label, _REACH).ravel()[where]
-    od = np.take(draw.colours, ids, axis=0) * left[:, None]
+    od = np.take(draw.colours, extend_labels(label, _REACH), axis=0)
+    within = od.reshape(-1, 3)
     # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
-    od += clumps[::-1][where][:, None] * draw.hue
+    within[where] = within[where] * left[:, None] + clumps[::-1][where][:, None] * draw.hue
+    # The tissue's blur goes over from one nucleus to the next, and over chromatin, as it does over boundaries.
+    od = cv2.GaussianBlur(od, (0, 0), draw.edge_sigma).reshape(-1, 3)[where]
     # Texture comes from where the background does, so that noise and compression have the same orientation.
     return 255 * cv2.exp(-od) + take_crop(source.chromatin, draw.background).reshape(-1, 3)[where]
 
@@ -304,8 +325,7 @@ def paint_patch(source: TileAnalysis, texture: TileAnalysis, reference: np.ndarr
         draw: what it drew.
     """
     label = draw.mask.label
-    mask = blur_boundary((label > 0).astype(np.float32), draw.edge_sigma, draw.spots)
-    mask = paint_distractors(mask, draw.distractors)
+    mask = paint_distractors(_mixing_mask(draw), draw.distractors)
     background = _shade(take_crop(source.background, draw.background), label, source)
     # Nuclei cover a fifth of a patch: only where they show is their look worked out, as flat lists of pixels.
     where = np.flatnonzero(mask > _VISIBLE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -11,8 +13,8 @@ __all__ = ["inpaint_background"]
 
 # Scale at which colour is inpainted: what Telea's method smears is then only what the texture is laid over.
 _REDUCTION = 4
-# Width over which the filled texture fades into the real one, in pixels.
-_FEATHER = 2.0
+# What blur spreads of a masked object around it is gone at so many standard deviations.
+_TAIL = 2.0
 
 
 def _low_frequencies(rgb: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
@@ -30,7 +32,7 @@ def _low_frequencies(rgb: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndar
 
 
 def inpaint_background(
-    rgb: np.ndarray, mask: np.ndarray, mpp: float, rng: np.random.RandomState, seam_sigma: float = 1.0
+    rgb: np.ndarray, mask: np.ndarray, mpp: float, rng: np.random.RandomState, sigma: float = 1.0
 ) -> np.ndarray:
     """Replace masked pixels by colour and texture like those around them (paper, section 4.1).
 
@@ -43,7 +45,8 @@ def inpaint_background(
         mask: bool, shape (H, W); what is replaced.
         mpp: µm per pixel.
         rng: source of randomness, for where the texture comes from.
-        seam_sigma: blur where two pieces of texture meet, in pixels; the sharpness of the tile.
+        sigma: blur of boundaries in the tile, in pixels. So far what is masked reaches beyond the mask, and so softly
+            the filled texture fades into the real one, and one piece of it into the next.
 
     Returns:
         uint8, shape (H, W, 3); the input where nothing is masked nearby.
@@ -53,11 +56,17 @@ def inpaint_background(
     if not mask.any():
         return rgb
     image = rgb.astype(np.float32)
-    low = _low_frequencies(image, mask, 2.0 / mpp)
-    noise = noise_of(image, ~mask)
+    near, far = (_grow(mask, math.ceil(reach)) for reach in (sigma, _TAIL * sigma))
+    low = _low_frequencies(image, near, 2.0 / mpp)
+    # Of what is replaced nothing must come through, not even by way of its neighbours.
+    noise = noise_of(np.where(near[..., None], low, image), ~near)
     shifts = 6.0 / mpp * np.repeat([1.0, 1.5, 2.5, 4.0], 6)
-    detail, moved, _ = transfer_without_seams(image - low - noise, noise, mask, shifts, seam_sigma, rng)
-    alpha = cv2.GaussianBlur(cv2.dilate(mask.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), _FEATHER / 2)
-    alpha = np.maximum(alpha, mask)[..., None]
+    detail, moved, _ = transfer_without_seams(image - low - noise, noise, near, shifts, sigma, rng)
+    alpha = np.maximum(cv2.GaussianBlur(far.astype(np.float32), (0, 0), sigma), mask)[..., None]
     # Noise does not fade over: a mix of two would be less rough than either.
     return np.clip(np.rint(alpha * (low + detail) + (1 - alpha) * (image - noise) + moved), 0, 255).astype(np.uint8)
+
+
+def _grow(mask: np.ndarray, reach: int) -> np.ndarray:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0

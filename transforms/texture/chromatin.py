@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from .transfer import local_mean, noise_of, transfer_without_seams
@@ -20,7 +21,7 @@ def chromatin_texture(
     background: np.ndarray,
     mpp: float,
     rng: np.random.RandomState,
-    seam_sigma: float = 1.0,
+    sigma: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take the texture of real nuclei, and spread it, so that a nucleus can be painted anywhere in the tile.
 
@@ -34,7 +35,8 @@ def chromatin_texture(
         background: uint8, shape (H, W, 3), the tile without nuclei, whose noise fills what is left.
         mpp: µm per pixel.
         rng: source of randomness, for the places that texture comes from.
-        seam_sigma: blur where two pieces of texture meet, in pixels; the sharpness of the tile.
+        sigma: blur of boundaries in the tile, in pixels. So far a nucleus gets paler towards its boundary, which is no
+            chromatin, and so softly one piece of texture fades into the next.
 
     Returns:
         Texture, int8, shape (H, W, 3), in steps of an 8-bit colour, of about mean 0; and the tone of the tile's nuclei,
@@ -43,9 +45,8 @@ def chromatin_texture(
     image = rgb.astype(np.float32)
     tone, _ = local_mean(image, nuclei, _TONE_UM / mpp)
     noise = noise_of(image, nuclei)
-    detail, moved, empty = transfer_without_seams(
-        image - tone - noise, noise, ~nuclei, _SHIFTS_UM / mpp, seam_sigma, rng
-    )
+    flat = cv2.distanceTransform(nuclei.astype(np.uint8), cv2.DIST_L2, 3) > sigma
+    detail, moved, empty = transfer_without_seams(image - tone - noise, noise, ~flat, _SHIFTS_UM / mpp, sigma, rng)
     if empty.any():
         moved[empty] = noise_of(background.astype(np.float32), np.ones(nuclei.shape, bool))[empty]
     texture = np.clip(np.rint(detail + moved), -127, 127).astype(np.int8)

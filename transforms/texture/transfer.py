@@ -12,6 +12,8 @@ __all__ = ["local_mean", "noise_of", "transfer_detail", "transfer_without_seams"
 # Noise is finer than this, the standard deviation of a Gaussian in px, whatever the scale of the tissue. It is measured
 # over this distance, in px, where a tile is most even, which is this share of it, and bounded by so many deviations.
 _FINEST, _OVER, _EVEN, _BOUND = 2.0, 3.0, 0.05, 2.5
+# Differences of so many bounds are of the tissue, and not averaged over.
+_SIMILAR = 1.5
 # Side of JPEG's blocks, in px. Each block has its own rounding, so that slides show a fine grid.
 _BLOCK = 8
 
@@ -37,6 +39,9 @@ def local_mean(image: np.ndarray, where: np.ndarray, sigma: float) -> tuple[np.n
 def noise_of(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     """What of an image is noise of its camera and compression: fine, and no larger than where the image is most even.
 
+    It is what a bilateral filter takes away (Tomasi and Manduchi 1998), since a mean over all neighbours would take
+    slopes along with it: the blurred boundary of a nucleus, moved elsewhere as noise, is a line.
+
     Args:
         image: float32, shape (H, W, C).
         where: bool, shape (H, W), the pixels that are looked at.
@@ -50,7 +55,11 @@ def noise_of(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     finest = image - local_mean(image, where, _FINEST)[0]
     power = local_mean(finest * finest, where, _OVER)[0][where]
     bound = _BOUND * np.sqrt(np.quantile(power, _EVEN, axis=0)).astype(np.float32)
-    return np.clip(finest, -bound, bound)
+    if not bound.any():
+        return np.zeros_like(image)
+    # OpenCV adds up the differences of all channels.
+    smooth = cv2.bilateralFilter(image, 2 * round(2 * _FINEST) + 1, _SIMILAR * float(bound.sum()), _FINEST)
+    return np.clip(image - smooth, -bound, bound)
 
 
 def transfer_detail(
@@ -119,5 +128,7 @@ def transfer_without_seams(
     both[empty] = 0
     detail, noise = np.split(both, 2, axis=2)
     seam = cv2.morphologyEx(piece, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    weight = np.clip(2 * cv2.GaussianBlur(seam.astype(np.float32), (0, 0), seam_sigma), 0, 1)[..., None]
+    # Two pixels wide and blurred, a line is 0.8 / sigma high. So much makes it 1: of no seam a part is left.
+    full = max(1.25 * seam_sigma, 2.0)
+    weight = np.clip(full * cv2.GaussianBlur(seam.astype(np.float32), (0, 0), seam_sigma), 0, 1)[..., None]
     return weight * cv2.GaussianBlur(detail, (0, 0), seam_sigma) + (1 - weight) * detail, noise, empty

@@ -137,6 +137,15 @@ def test_the_blur_of_the_boundaries_is_measured_through_noise(blur, noise):
     assert tile.edge_sigma == pytest.approx(blur, rel=0.3)
 
 
+def test_a_gap_that_nuclei_enclose_is_no_chromatin():
+    """Between four discs there is a bright gap, of some 19 µm², which is a hole in their mask."""
+    image = np.full((192, 192, 3), (226, 160, 196), np.uint8)
+    for x, y in ((73, 73), (119, 73), (73, 119), (119, 119)):
+        cv2.circle(image, (x, y), 24, (108, 74, 150), -1)
+    tile = analyze_tile(cv2.GaussianBlur(image, (0, 0), 1.0))
+    assert np.abs(tile.chromatin.astype(int)).max() < 30
+
+
 def test_pale_halos_and_dark_cytoplasm_are_told_apart():
     def shade(colour):
         image = np.full((200, 200, 3), (226, 160, 196), np.uint8)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -5,8 +6,8 @@ from nucleosynth.transforms.stain import rgb_to_hed, segment_nuclear_material
 from nucleosynth.transforms.texture import inpaint_background
 
 
-def inpaint(image, mask, seed=0, mpp=0.25):
-    return inpaint_background(image, mask, mpp, np.random.RandomState(seed))
+def inpaint(image, mask, seed=0, mpp=0.25, **settings):
+    return inpaint_background(image, mask, mpp, np.random.RandomState(seed), **settings)
 
 
 @pytest.fixture
@@ -74,3 +75,16 @@ def test_an_image_of_nothing_but_nuclei_does_not_fail(shape):
 def test_mask_and_image_of_different_sizes_are_refused(plain):
     with pytest.raises(ValueError, match=r"as large as the image, got \(8, 8\) and \(160, 192\)"):
         inpaint(plain, np.zeros((8, 8), bool))
+
+
+@pytest.mark.parametrize("sigma", [0.7, 2.0, 4.0])
+def test_no_ring_is_left_of_a_blurred_nucleus(plain, sigma):
+    """The mask ends in the middle of its blurred boundary; half of it lies beyond."""
+    disc = np.zeros(plain.shape[:2], np.uint8)
+    cv2.circle(disc, (96, 80), 16, 1, -1)
+    share = cv2.GaussianBlur(disc.astype(np.float32), (0, 0), sigma)[..., None]
+    image = np.rint(plain * (1 - share) + np.float32([108, 74, 150]) * share).astype(np.uint8)
+    background = inpaint(image, disc > 0, sigma=sigma).astype(int)
+    # Of a difference of 118.
+    assert np.abs(background - plain).max() <= 12
+    assert np.abs(np.diff(background, axis=1)).max() <= 7

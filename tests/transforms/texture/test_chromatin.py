@@ -61,6 +61,19 @@ def test_the_tone_of_a_nucleus_and_the_step_at_its_rim_are_no_texture():
     np.testing.assert_array_equal(tone[nuclei], image[nuclei])
 
 
+def test_the_slope_of_a_blurred_boundary_is_no_texture():
+    nuclei = grained()[1]
+    share = cv2.GaussianBlur(nuclei.astype(np.float32), (0, 0), 3.0)[..., None]
+    image = np.rint(np.float32([90, 70, 130]) * share + np.float32([220, 160, 200]) * (1 - share)).astype(np.uint8)
+    plain = np.full_like(image, (220, 160, 200))
+    inside = cv2.erode(nuclei.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    spread = {
+        sigma: int(np.abs(chromatin_texture(image, inside, plain, 0.25, np.random.RandomState(0), sigma)[0]).max())
+        for sigma in (0.6, 3.0)
+    }
+    assert spread[3.0] <= 0.4 * spread[0.6]
+
+
 def test_a_tile_without_nuclei_lends_the_noise_of_its_background():
     background = np.random.default_rng(1).normal(170, 5, (64, 64, 3)).round().astype(np.uint8)
     texture, _ = texture_of(background, np.zeros((64, 64), bool), background=background)

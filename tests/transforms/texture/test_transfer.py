@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +127,27 @@ def test_an_image_without_noise_has_none():
     image[20:40, 20:40] = 200
     assert np.abs(noise_of(image, np.ones((60, 60), bool))).max() < 0.1
     assert not noise_of(image, np.zeros((60, 60), bool)).any()
+
+
+def test_the_slope_of_a_blurred_boundary_is_no_noise():
+    """Next to what does not count, too: a mean of one side only would take a part of the slope for noise."""
+    rng = np.random.default_rng(0)
+    where = np.zeros((120, 160), bool)
+    where[:, 76:] = True
+    slope = cv2.GaussianBlur(np.where(np.arange(160) < 80, 200, 80)[None].repeat(120, 0).astype(np.float32), (0, 0), 3)
+    noisy = slope[..., None] + rng.normal(0, 2, (120, 160, 3)).astype(np.float32)
+    noise = noise_of(noisy, where)
+    # It rises by 16 a pixel, and the bound of the noise is 5.
+    assert np.abs(noise[:, 76:].mean(axis=0)).max() < 2
+
+
+@pytest.mark.parametrize("sigma", [1.0, 3.0])
+def test_nothing_is_left_of_the_step_at_a_seam(sigma):
+    detail = np.zeros((40, 80, 3), np.float32)
+    detail[:, 56:] = 60  # moved in by 40 px, it meets zeros
+    mask = np.zeros((40, 80), bool)
+    mask[:, 16:40] = True
+    soft, *_ = transfer_without_seams(detail, detail * 0, mask, [40.0] * 60, sigma, np.random.RandomState(0))
+    assert soft[20, 28, 0] == pytest.approx(60, abs=6)
+    # The steepest slope of a step of 60 that is blurred by sigma, and a little more.
+    assert np.abs(np.diff(soft[20, 4:28, 0])).max() < 1.35 * 60 / (sigma * np.sqrt(2 * np.pi))
