@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from monai.utils import BlendMode
 from ..networks import DETECTION, SEGMENTATION, from_uint8
 from .plan import Box, SlideTile
 
-__all__ = ["TilePredictor", "gains_from_bfloat16"]
+__all__ = ["PendingMaps", "TilePredictor", "gains_from_bfloat16"]
 
 _SIGMA_SCALE = 0.125  # Of the window, as MONAI's sliding windows have it.
 _LEAST_IMPORTANCE = 1e-3
@@ -25,6 +26,29 @@ def gains_from_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in _BFLOAT16_CAPABILITIES)
+
+
+@dataclass(frozen=True)
+class PendingMaps:
+    """Maps of a tile that a GPU may still be at work on; on a CPU they are there at once.
+
+    Attributes:
+        maps: on the host, float16, shape (2, h, w); valid once they have arrived.
+        arrived: when that is; None is now.
+    """
+
+    maps: torch.Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def ready(self) -> bool:
+        """Whether :meth:`result` returns without waiting."""
+        return self.arrived is None or self.arrived.query()
+
+    def result(self) -> np.ndarray:
+        """Wait for the maps, and return them."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.maps.numpy()
 
 
 class TilePredictor:
@@ -62,11 +86,18 @@ class TilePredictor:
         self.network = torch.compile(network) if compiled else network
         self.batch_size, self.compiled = batch_size, compiled
         self.bfloat16 = gains_from_bfloat16(self.device) if bfloat16 is None else bfloat16
+        on_gpu = self.device.type == "cuda"
+        # Pixels go to the GPU, and maps come from it, while it computes.
+        self._uploads, self._downloads = (torch.cuda.Stream(self.device) if on_gpu else None for _ in range(2))
         importance = compute_importance_map((window, window), BlendMode.GAUSSIAN, _SIGMA_SCALE, self.device)
         self._importance = importance.clamp_min(_LEAST_IMPORTANCE)
 
     def __call__(self, image: np.ndarray, tile: SlideTile) -> np.ndarray:
-        """Maps of a tile's region.
+        """Maps of a tile's region; arguments and result as of :meth:`start`."""
+        return self.start(image, tile).result()
+
+    def start(self, image: np.ndarray, tile: SlideTile) -> PendingMaps:
+        """Begin with the maps of a tile's region. A GPU works on while the caller does something else.
 
         Args:
             image: uint8, shape (H, W, 3), RGB, of the tile's frame.
@@ -77,7 +108,7 @@ class TilePredictor:
             window looked, 0.
         """
         with torch.inference_mode():
-            pixels = self._on_device(image)
+            pixels = self._upload(image)
             total = torch.zeros(2, *image.shape[:2], device=self.device)
             weight = torch.zeros(image.shape[:2], device=self.device)
             for windows in _batches(tile.windows, self.batch_size):
@@ -89,13 +120,30 @@ class TilePredictor:
             rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]
             probability = (total / weight.clamp_min(_LEAST_IMPORTANCE)).sigmoid_().mul_(weight > 0)
-            return probability.half().cpu().numpy()
+            return self._download(probability.half())
 
-    def _on_device(self, image: np.ndarray) -> torch.Tensor:
+    def _upload(self, image: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        if self.device.type == "cuda":
-            return pixels.pin_memory().to(self.device, non_blocking=True)
-        return pixels.to(self.device)
+        if self._uploads is None:
+            return pixels.to(self.device)
+        computing = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._uploads):
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        computing.wait_stream(self._uploads)
+        # Their memory is not given to the next tile before this one is done with them.
+        pixels.record_stream(computing)
+        return pixels
+
+    def _download(self, maps: torch.Tensor) -> PendingMaps:
+        if self._downloads is None:
+            return PendingMaps(maps.cpu())
+        self._downloads.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._downloads):
+            host = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True).copy_(maps, non_blocking=True)
+            arrived = torch.cuda.Event()
+            arrived.record(self._downloads)
+        maps.record_stream(self._downloads)
+        return PendingMaps(host, arrived)
 
     def logits(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits of windows, uint8, shape (B, 3, w, w), on the device: float32, shape (B, 2, w, w)."""

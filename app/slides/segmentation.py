@@ -25,7 +25,7 @@ from .formats import WRITERS, check_formats, formats_there, write_formats
 from .normalisation import SlideStain, measure_stain
 from .outlining import Outliner, write_part
 from .plan import Box, PlanSettings, SlideTile, plan_slide
-from .prediction import TilePredictor
+from .prediction import PendingMaps, TilePredictor
 from .reader import SlideReader, open_slide
 from .settings import SegmentSettings, chosen_formats
 from .sources import Source, find_sources
@@ -254,18 +254,32 @@ def _fill(
     """
     failed: dict[int, str] = {}
     outlining: deque[Future[tuple[int, float]]] = deque()
+    predicting: deque[tuple[SlideTile, np.ndarray, PendingMaps]] = deque()
+
+    def outline_next() -> None:
+        tile, own, pending = predicting.popleft()
+        begun = time.perf_counter()
+        maps = pending.result()
+        seconds.predict += time.perf_counter() - begun
+        while len(outlining) > segmenter.workers:
+            seconds.outline += outlining.popleft().result()[1]
+        outlining.append(pool.submit(write_part, store, outliner, tile, own, maps))
+
     frames = _read_ahead(slide, tiles, segmenter.instances.mpp, stain, seconds)
     for tile, frame in track(frames, name, total=len(tiles)):
         if isinstance(frame, InputError):
             failed[tile.number] = str(frame)
             continue
         begun = time.perf_counter()
-        maps = segmenter.predictor(frame.seen, tile)
+        pending = segmenter.predictor.start(frame.seen, tile)
         seconds.predict += time.perf_counter() - begun
         own = np.ascontiguousarray(frame.image[tile.region.within(tile.frame)])
-        while len(outlining) > segmenter.workers:
-            seconds.outline += outlining.popleft().result()[1]
-        outlining.append(pool.submit(write_part, store, outliner, tile, own, maps))
+        predicting.append((tile, own, pending))
+        # A GPU has its next tile before its last one is waited for.
+        while len(predicting) > 1 or (predicting and predicting[0][2].ready()):
+            outline_next()
+    while predicting:
+        outline_next()
     while outlining:
         seconds.outline += outlining.popleft().result()[1]
     return failed

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -133,13 +134,13 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(finished, sli
     """Interrupted in the middle; then a part and the table are damaged by something else."""
     calls = []
 
-    def interrupt(self, image, tile, predict=TilePredictor.__call__):
+    def interrupt(self, image, tile, predict=TilePredictor.start):
         calls.append(tile.number)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return predict(self, image, tile)
 
-    monkeypatch.setattr(TilePredictor, "__call__", interrupt)
+    monkeypatch.setattr(TilePredictor, "start", interrupt)
     with pytest.raises(KeyboardInterrupt):
         segment(slide, tmp_path, segmenter(plan__core=512))
     monkeypatch.undo()
@@ -151,6 +152,35 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_bytes(finished, sli
     (folder / "nuclei.parquet").write_bytes(b"half")
     segment(slide, tmp_path, segmenter(plan__core=512))
     assert contents(folder) == contents(finished.folder)
+
+
+def test_a_device_that_works_on_gets_its_next_tile_before_it_is_waited_for(
+    finished, slide, segmenter, tmp_path, monkeypatch
+):
+    """As a GPU does, whose maps come later; the nuclei are the same."""
+    events = []
+
+    class Later:
+        def __init__(self, number):
+            self.number = number
+
+        def query(self):
+            return False
+
+        def synchronize(self):
+            events.append(("waited for", self.number))
+
+    def start(self, image, tile, predict=TilePredictor.start):
+        events.append(("started", tile.number))
+        return dataclasses.replace(predict(self, image, tile), arrived=Later(tile.number))
+
+    monkeypatch.setattr(TilePredictor, "start", start)
+    segment(slide, tmp_path, segmenter(plan__core=512))
+    assert contents(tmp_path / "phantom") == contents(finished.folder)
+    count = sum(event == "started" for event, _ in events)
+    assert [number for event, number in events if event == "waited for"] == list(range(count))
+    for number in range(count - 1):
+        assert events.index(("started", number + 1)) < events.index(("waited for", number))
 
 
 def test_other_settings_or_another_model_do_not_mix(finished, slide, segmenter, bundle, tmp_path):
