@@ -14,6 +14,8 @@ __all__ = ["local_mean", "noise_of", "transfer_detail", "transfer_without_seams"
 _FINEST, _OVER, _EVEN, _BOUND = 2.0, 3.0, 0.05, 2.5
 # Differences of so many bounds are of the tissue, and not averaged over.
 _SIMILAR = 1.5
+# What smoothing takes of the contrast at seams is given back up to this factor.
+_LARGEST_GAIN = 2.5
 # Side of JPEG's blocks, in px. Each block has its own rounding, so that slides show a fine grid.
 _BLOCK = 8
 
@@ -131,4 +133,17 @@ def transfer_without_seams(
     # Two pixels wide and blurred, a line is 0.8 / sigma high. So much makes it 1: of no seam a part is left.
     full = max(1.25 * seam_sigma, 2.0)
     weight = np.clip(full * cv2.GaussianBlur(seam.astype(np.float32), (0, 0), seam_sigma), 0, 1)[..., None]
-    return weight * cv2.GaussianBlur(detail, (0, 0), seam_sigma) + (1 - weight) * detail, noise, empty
+    smooth = _at_contrast(cv2.GaussianBlur(detail, (0, 0), seam_sigma), detail, weight)
+    return weight * smooth + (1 - weight) * detail, noise, empty
+
+
+def _at_contrast(smooth: np.ndarray, sharp: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """A smoothed image with the contrast of the sharp one where the weight lies: where seams lie close, it is seen."""
+    total = max(float(weight.sum()), 1e-6)
+    means = [(each * weight).sum(axis=(0, 1)) / total for each in (smooth, sharp)]
+    spreads = [
+        np.sqrt(((each - mean) ** 2 * weight).sum(axis=(0, 1)) / total)
+        for each, mean in zip((smooth, sharp), means, strict=True)
+    ]
+    gain = np.clip(spreads[1] / np.maximum(spreads[0], 1e-3), 1, _LARGEST_GAIN).astype(np.float32)
+    return means[0] + gain * (smooth - means[0])
