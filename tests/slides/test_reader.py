@@ -251,6 +251,20 @@ def test_cucim_regions_are_copies(tmp_path, noise):
     assert np.array_equal(first, noise[:50, :50])
 
 
+@needs_cucim
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(("x", "y", "width", "height"), [(0, 0, 2500, 1300), (1023, 511, 1100, 30), (901, 7, 33, 1029)])
+def test_regions_of_many_blocks_are_put_together_by_cucim(tmp_path, level, x, y, width, height):
+    """Also where the last blocks reach beyond the slide."""
+    image = np.random.default_rng(0).integers(0, 256, (2600, 5000, 3), np.uint8)
+    path = write_slide(tmp_path / "large.tif", image)
+    first, second = (open_slide(path, reader=name) for name in ("cucim", "openslide"))
+    location = tuple(round(value * first.level_downsamples[level]) for value in (x, y))
+    regions = [slide.read_region(location, level, (width, height)) for slide in (first, second)]
+    assert np.array_equal(*regions)
+    assert np.array_equal(regions[0], first.read_region(location, level, (width, height)))
+
+
 def test_real_slides(shared_data):
     path = shared_data / "slides" / "CMU-1-Small-Region.svs"
     readers = ["openslide", "cucim"] if cucim_is_installed() else ["openslide"]

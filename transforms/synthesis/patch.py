@@ -278,7 +278,7 @@ def _mixing_mask(draw: PatchDraw) -> np.ndarray:
     label = draw.mask.label
     plane = np.where(label > 0, draw.focus[label], np.uint8(len(_FOCUS)))
     sharp, *others = (
-        cv2.GaussianBlur((plane == number).astype(np.float32), (0, 0), factor * draw.edge_sigma)
+        blur_boundary((plane == number).astype(np.float32), factor * draw.edge_sigma)
         for number, factor in enumerate(_FOCUS)
     )
     return blur_boundary(sum(others, start=sharp), 0, draw.spots)
@@ -296,7 +296,7 @@ def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, 
     # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
     within[where] = within[where] * left[:, None] + clumps[::-1][where][:, None] * draw.hue
     # The tissue's blur goes over from one nucleus to the next, and over chromatin, as it does over boundaries.
-    od = cv2.GaussianBlur(od, (0, 0), draw.edge_sigma).reshape(-1, 3)[where]
+    od = blur_boundary(od, draw.edge_sigma).reshape(-1, 3)[where]
     # Texture comes from where the background does, so that noise and compression have the same orientation.
     return 255 * cv2.exp(-od) + take_crop(source.chromatin, draw.background).reshape(-1, 3)[where]
 
