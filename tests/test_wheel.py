@@ -23,7 +23,7 @@ def packaged_files():
     for folder, package in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
             # Python code travels anywhere, data only as the mark of a typed package and inside of bundles.
-            if path.is_file() and (path.suffix == ".py" or path.name == "py.typed" or folder == "bundles"):
+            if path.is_file() and (path.suffix in {".py", ".pyi"} or path.name == "py.typed" or folder == "bundles"):
                 found[f"{package}/{path.relative_to(ROOT / folder).as_posix()}"] = path
     return {name: path for name, path in found.items() if "__pycache__" not in name}
 

@@ -35,16 +35,6 @@ def synthesize(source, settings, seed=0, texture=None, reference=None):
     return drawn, paint_patch(source, texture or source, source.image if reference is None else reference, drawn)
 
 
-@pytest.fixture(scope="module")
-def even_discs():
-    """A tile of discs without grain: every nucleus is of one colour."""
-    image = np.full((256, 256, 3), (226, 160, 196), np.uint8)
-    for y in range(32, 256, 64):
-        for x in range(32, 256, 64):
-            cv2.circle(image, (x, y), 13, (108, 74, 150), -1)
-    return analyze_tile(cv2.GaussianBlur(image, (0, 0), 0.7))
-
-
 @pytest.mark.parametrize("size", [16, 101, 128, 256])
 def test_type_shape_and_range(tiles, size):
     drawn, patch = synthesize(tiles[0], SynthesisSettings(size=size, prior=NucleusPrior(density=6000)), 1, tiles[1])
@@ -141,60 +131,6 @@ def test_nuclei_have_the_texture_of_the_place_in_the_tile_where_they_are_painted
     np.testing.assert_allclose(difference[core], take_crop(chromatin, drawn.background)[core], atol=1)
     far = cv2.dilate((with_texture.label > 0).astype(np.uint8), np.ones((15, 15), np.uint8)) == 0
     assert not difference[far].any()
-
-
-def touching(even_discs, sigma, focus=(0, 1, 1)):
-    """Image, as float, of a patch with nothing but two nuclei that touch in the middle, one pale and one dark."""
-    source = dataclasses.replace(
-        even_discs, shade=np.zeros(3, np.float32), chromatin=np.zeros_like(even_discs.chromatin)
-    )
-    drawn = draw(source, BARE, 1)
-    label = np.zeros((128, 128), np.uint16)
-    label[40:88, 30:64], label[40:88, 64:98] = 1, 2
-    mask = dataclasses.replace(drawn.mask, label=label, category=np.zeros(2, np.int64))
-    drawn = dataclasses.replace(
-        drawn,
-        mask=mask,
-        colours=np.float32([[0.6] * 3, [0.6] * 3, [1.2] * 3]),
-        hue=np.zeros(3, np.float32),
-        threshold=np.full(3, -np.inf, np.float32),
-        strength=np.zeros(3, np.float32),
-        edge_sigma=sigma,
-        focus=np.uint8(focus),
-    )
-    return paint_patch(source, source, source.image, drawn).image.astype(float)
-
-
-@pytest.mark.parametrize("sigma", [1.0, 2.5])
-def test_nuclei_that_touch_go_over_into_each_other_as_softly_as_into_the_background(even_discs, sigma):
-    row = touching(even_discs, sigma)[64, 40:88, 0]
-    pale, dark = 255 * np.exp(-0.6), 255 * np.exp(-1.2)
-    assert row[0] == pytest.approx(pale, abs=1.5)
-    assert row[-1] == pytest.approx(dark, abs=1.5)
-    assert (np.diff(row) <= 0).all()
-    # The slope of a step in optical density, in the middle where the colour is their geometric mean.
-    steepest = 0.6 * np.sqrt(pale * dark) / (sigma * np.sqrt(2 * np.pi))
-    assert np.abs(np.diff(row)).max() == pytest.approx(steepest, rel=0.2)
-
-
-def test_without_blur_nuclei_end_at_their_pixels(even_discs):
-    row = touching(even_discs, 0)[64, 20:108, 0]
-    steps = np.flatnonzero(np.diff(row)) + 20
-    np.testing.assert_array_equal(steps, [29, 63, 97])
-
-
-def test_a_nucleus_off_the_focal_plane_has_softer_boundaries(even_discs):
-    steepest = []
-    for plane in range(3):
-        image = touching(even_discs, 2.0, focus=(0, plane, 1))
-        steepest.append(np.abs(np.diff(image[64, 10:50, 0])).max())
-    assert steepest[0] > 1.3 * steepest[1] > 1.3 * 1.15 * steepest[2]
-
-
-def test_a_patch_has_sharp_and_soft_nuclei(tiles):
-    drawn = draw(tiles[0], SynthesisSettings(size=256, prior=NucleusPrior(density=8000)))
-    assert set(drawn.focus[1:].tolist()) == {0, 1, 2}
-    assert len(drawn.focus) == len(drawn.mask.category) + 1
 
 
 def test_noise_is_as_strong_on_boundaries_as_on_either_side(even_discs):
