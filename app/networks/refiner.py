@@ -145,7 +145,7 @@ class ResidualRefiner(nn.Module):
     vector the whole reference. Untrained, it returns the image nearly unchanged.
 
     **Smooth.** A refiner that is trained for minutes only leaves traces in the finest pixels that are easier to tell
-    than what it repairs. A smooth one draws no detail: one change for 4 x 4 pixels, 1 µm, interpolated between. It
+    than what it repairs. A smooth one draws no detail: one change for 4 x 4 pixels, 1 µm, joined by B-splines. It
     corrects colours and shades of nuclei and what lies around them, and leaves grain and chromatin as they were
     painted, so at full resolution patches are no harder to tell than before (``benchmarks/README.md``). It works at a
     quarter of the resolution and sees 16 x blocks + 32 pixels each way. Its discriminator should have
@@ -218,15 +218,16 @@ def enlarge(nodes: Tensor, factor: int) -> Tensor:
     near, far = distance.abs().clamp(max=1), (2 - distance.abs()).clamp(0, 1)
     spline = torch.where(distance.abs() < 1, 2 / 3 - near**2 + near**3 / 2, far**3 / 6).to(nodes.dtype)
     channels = nodes.shape[1]
-    padded = F.pad(nodes, (2, 2, 2, 2), mode="replicate")
+    enlarged = F.pad(nodes, (2, 2, 2, 2), mode="replicate")
+    # Two nodes were added, and a spline begins one and a half squares before its node's own.
     start = 2 * factor + 3 * factor // 2
     for kernel, stride, padding in (
         (spline[:, None], (factor, 1), (start, 0)),
         (spline[None, :], (1, factor), (0, start)),
     ):
         weight = kernel[None, None].expand(channels, 1, -1, -1)
-        padded = F.conv_transpose2d(padded, weight, stride=stride, padding=padding, groups=channels)
-    return padded
+        enlarged = F.conv_transpose2d(enlarged, weight, stride=stride, padding=padding, groups=channels)
+    return enlarged
 
 
 def _without_checkerboard(delta: Tensor) -> Tensor:

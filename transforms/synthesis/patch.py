@@ -37,7 +37,7 @@ _REACH, _VISIBLE = 4, 1 / 512
 _LEAST_DENSITY, _REDRAWS = 0.2, 4
 # Strength and reach, in µm, of the shade around nuclei; strong enough that nuclei's surroundings get the tile's.
 _SHADE_STRENGTH, _SHADE_UM = 2.2, 2.0
-# Blur of a nucleus as a multiple of its tile's: nuclei lie at the focal plane, off it, and far off it, a third each. On
+# Blur of a nucleus as a multiple of its tile's, a third of the nuclei each: some lie nearer to the focal plane. On
 # `unlabelled/`, the blur of boundaries scatters by so much more than that of nuclei that are painted equally blurred.
 _FOCUS = (0.65, 1.0, 1.3)
 # Contrast inside nuclei is measured coarsely; what is painted of it is finer, and blurred again. With this factor those
@@ -118,7 +118,7 @@ class PatchDraw:
         hue: float32, shape (3,), deviation of the optical density by which hue varies inside nuclei.
         threshold, strength: float32, shape (N + 1,), of each nucleus' chromatin clearing.
         edge_sigma: blur of the boundaries, in pixels.
-        focus: uint8, shape (N + 1,), for each nucleus whether it is sharper than that, as blurred or more so.
+        focus: uint8, shape (N + 1,), whether a nucleus is sharper than that (0), as blurred (1), or more so (2).
         spots: where they are blurred a second time.
         distractors: unlabelled debris and shadows.
         stains: factors on haematoxylin, eosin and the residual.
