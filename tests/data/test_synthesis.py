@@ -1,11 +1,8 @@
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -124,25 +121,15 @@ def test_a_torn_line_of_the_journal_is_made_again(whole, phantom_tiles, tmp_path
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_to_the_same_bytes(phantom_tiles, tmp_path):
-    command = [
-        *(sys.executable, "-m", "nucleosynth", "synthesize", phantom_tiles, "-n", "48", "--size", "128"),
-        *("--workers", "2", "-o"),
-    ]
-    command = [str(part) for part in command]
+def test_a_killed_run_continues_to_the_same_bytes(phantom_tiles, tmp_path, run_until_killed):
+    arguments = ["synthesize", phantom_tiles, "-n", "48", "--size", "128", "--workers", "2", "-o"]
     killed, calm = tmp_path / "killed", tmp_path / "calm"
-    process = subprocess.Popen(
-        [*command, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while not (killed / ".manifest.part").exists() or len((killed / ".manifest.part").read_bytes().splitlines()) < 3:
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    run_until_killed([*arguments, killed], ".png", 50)  # in the second portion of a worker
     assert not (killed / "run.json").exists()
-    assert len((killed / ".manifest.part").read_bytes().splitlines()) < 48
+    assert len(list(killed.glob("images/[!.]*.png"))) < 48
     for output in (killed, calm):
-        assert subprocess.run([*command, str(output)], capture_output=True).returncode == 0
+        command = [sys.executable, "-m", "nucleosynth", *map(str, arguments), str(output)]
+        assert subprocess.run(command, capture_output=True).returncode == 0
     assert files(killed) == files(calm)
 
 

@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -66,9 +64,8 @@ def trained(tiles, overlay, tmp_path_factory):
     return output, train_networks(tiles, output, TrainingSettings("quick", (overlay,)))
 
 
-def command(tiles, output, overlay):
-    program = [sys.executable, "-m", "nucleosynth", "train", str(tiles)]
-    return [*program, "-o", str(output), "--preset", "quick", "--overlay", overlay]
+def arguments(tiles, output, overlay):
+    return ["train", str(tiles), "-o", str(output), "--preset", "quick", "--overlay", overlay]
 
 
 def models(output):
@@ -123,32 +120,26 @@ def test_done_is_done_and_another_training_does_not_overwrite_it(trained, tiles,
 
 
 @pytest.mark.slow
-def test_killed_and_continued_it_ends_with_the_same_parameters_bit_for_bit(trained, tiles, overlay, tmp_path):
-    """SIGKILL, twice: in the middle of the first checkpoints and later on."""
+def test_killed_and_continued_it_ends_with_the_same_parameters_bit_for_bit(
+    trained, tiles, overlay, tmp_path, run_until_killed
+):
+    """Three times: before the first checkpoint is there, before a later one, and before the models are."""
     output = tmp_path / "killed"
-    killed = 0
-    for due in (3, 12):
-        process = subprocess.Popen(command(tiles, output, overlay), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while process.poll() is None:
-            if saved(output) >= due:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-                break
-            time.sleep(0.005)
-        process.wait()
-        process.stderr.close()
-    assert killed == 2
+    killed_at = []
+    for destination, count in (("checkpoint.pt", 1), ("checkpoint.pt", 4), ("nuclei_segmentation", 1)):
+        run_until_killed(arguments(tiles, output, overlay), destination, count)
+        killed_at.append(saved(output))
+    assert killed_at == [0, 9, 20]
     assert not (output / "run.json").exists()
-    done = subprocess.run(command(tiles, output, overlay), capture_output=True, text=True)
+    program = [sys.executable, "-m", "nucleosynth"]
+    done = subprocess.run([*program, *arguments(tiles, output, overlay)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert models(output) == models(trained[0])
 
 
 def saved(output):
-    try:
-        return torch.load(output / "checkpoint.pt", weights_only=True)["iteration"]
-    except (OSError, RuntimeError):
-        return 0
+    path = output / "checkpoint.pt"
+    return torch.load(path, weights_only=True)["iteration"] if path.exists() else 0
 
 
 def free_port():

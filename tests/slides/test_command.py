@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,21 +54,15 @@ def test_the_folder_of_a_slide_holds_what_is_promised(whole):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.parametrize(
-    "moment", ["unfinished.json", "parts/000000.parquet", "parts/000007.parquet", "nuclei.parquet", "nuclei.geojson"]
+    "moment",
+    ["unfinished.json", "parts/000000.parquet", "parts/000007.parquet", "nuclei.parquet", "nuclei.geojson", "run.json"],
 )
-def test_a_killed_run_continues_and_ends_with_the_same_bytes(whole, slide, bundle, tmp_path, moment):
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(whole, slide, bundle, tmp_path, moment, run_until_killed):
     folder = tmp_path / "phantom"
-    process = subprocess.Popen(command(slide, "-o", tmp_path, "--model", bundle), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folder / moment).exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert (folder / moment).exists()
-    process.kill()
-    process.wait()
-    # Had it been through with all, nothing would be tested.
-    assert not (folder / "run.json").exists()
+    arguments = ["segment", slide, "-o", tmp_path, "--model", bundle]
+    run_until_killed(arguments, moment)
+    assert not (folder / moment).exists()
     result = run(slide, "-o", tmp_path, "--model", bundle)
     assert result.returncode == 0, result.stderr
     assert contents(folder) == contents(whole)

@@ -2,10 +2,8 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import cv2
 import numpy as np
@@ -220,26 +218,21 @@ def test_a_damaged_tile_is_made_again(tmp_path, slide):
     assert files_of(tmp_path) == before
 
 
-def test_a_killed_run_continues_to_the_same_bytes(tmp_path, slide):
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path, slide, run_until_killed):
     images = tmp_path / "in"
     for index in range(40):
         write_png(images / f"{index}.png", tissue(512, 512, seed=index))
     arguments = ["tiles", str(slide), str(images), "--mpp", "0.25", "--size", "256", "-o"]
-    command = [sys.executable, "-m", "nucleosynth", *arguments, str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    run_until_killed([*arguments, tmp_path / "killed"], ".png", 20)
     tiles = tmp_path / "killed" / "tiles"
-    deadline = time.monotonic() + 30
-    while (len(list(tiles.glob("*.png"))) if tiles.exists() else 0) < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
     assert not (tmp_path / "killed" / "tiles.csv").exists()
     assert not (tmp_path / "killed" / "run.json").exists()
-    old = {path: path.stat().st_mtime_ns for path in tiles.glob("*.png")}
-    assert old
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    old = {path: path.stat().st_mtime_ns for path in tiles.glob("[!.]*.png")}
+    assert len(old) == 19
+    for output in ("killed", "whole"):
+        command = [sys.executable, "-m", "nucleosynth", *arguments, str(tmp_path / output)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert {path: path.stat().st_mtime_ns for path in old} == old
-    subprocess.run([*command[:-1], str(tmp_path / "whole")], check=True, stdout=subprocess.DEVNULL)
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert not [name for name in os.listdir(tiles) if name.startswith(".")]
 
