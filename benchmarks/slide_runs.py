@@ -102,13 +102,11 @@ def bare_forward(path: str, segmenter: Any) -> tuple[float, int, int]:
         scale = segmenter.instances.mpp / slide.mpp
         for tile in plan[:: max(1, len(plan) // BARE_TILES)][:BARE_TILES]:
             frame = slide.read_at((tile.frame.left * scale, tile.frame.top * scale), tile.frame.size, 0.25)
-            crops = [
-                torch.from_numpy(frame[each.within(tile.frame)].transpose(2, 0, 1).copy()) for each in tile.windows
-            ]
+            crops = [torch.from_numpy(np.ascontiguousarray(frame[each.within(tile.frame)])) for each in tile.windows]
             batches = [
                 torch.stack(crops[i : i + predictor.batch_size]) for i in range(0, len(crops), predictor.batch_size)
             ]
-            assert crops[0].shape == (3, window, window)
+            assert crops[0].shape == (window, window, 3)
             begun = time.perf_counter()
             with torch.inference_mode():
                 for batch in batches:

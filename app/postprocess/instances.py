@@ -84,24 +84,29 @@ def _divided(cores: np.ndarray, core: np.ndarray, mask: np.ndarray) -> np.ndarra
     """
     count, markers = cv2.connectedComponents((core & mask).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
     regions, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    marked = markers > 0
+    marked = np.flatnonzero(markers)
     # Each core once, at whichever of its pixels comes last: a core lies in one region.
     home = np.zeros(count, np.intp)
-    home[markers[marked]] = label[marked]
+    home[markers.ravel()[marked]] = label.ravel()[marked]
     cores_in = np.bincount(home[1:], minlength=regions)
-    clump = (cores_in > 1)[label]
-    if clump.any():
+    inside = np.flatnonzero(mask)
+    clumped = inside[(cores_in > 1)[label.ravel()[inside]]]
+    if len(clumped):
         # A watershed would fill a region of one core with it: only the others have to be flooded.
+        clump = np.zeros(mask.shape, bool)
+        clump.ravel()[clumped] = True
         parts = watershed(-cores, np.where(clump, markers, 0), mask=clump)
-        label[clump] = parts[clump] + (regions - 1)
+        label.ravel()[clumped] = parts.ravel()[clumped] + (regions - 1)
     return label
 
 
 def _drop_small(label: np.ndarray, least: float) -> np.ndarray:
-    """Remove instances under an area, in pixels, and number the others from 1 without gaps."""
-    area = np.bincount(label.ravel())
+    """Remove instances under an area, in pixels, and number the others from 1 without gaps; in place."""
+    inside = np.flatnonzero(label)
+    ids = label.ravel()[inside]
+    area = np.bincount(ids, minlength=1)
     keep = (area >= least) & (area > 0)
-    keep[0] = False
     numbers = np.zeros(len(area), np.int32)
     numbers[keep] = np.arange(1, np.count_nonzero(keep) + 1)
-    return numbers[label]
+    label.ravel()[inside] = numbers[ids]
+    return label

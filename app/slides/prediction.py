@@ -11,7 +11,8 @@ from monai.data.utils import compute_importance_map
 from monai.utils import BlendMode
 
 from ..networks import DETECTION, SEGMENTATION, from_uint8
-from .plan import Box, SlideTile
+from .lanes import Lanes
+from .plan import SlideTile
 
 __all__ = ["PendingMaps", "TilePredictor", "gains_from_bfloat16"]
 
@@ -89,6 +90,8 @@ class TilePredictor:
         on_gpu = self.device.type == "cuda"
         # Pixels go to the GPU, and maps come from it, while it computes.
         self._uploads, self._downloads = (torch.cuda.Stream(self.device) if on_gpu else None for _ in range(2))
+        # A compiled network uses all threads by itself, and compiles anew for each number of them.
+        self._lanes = Lanes(self.logits, 1 if on_gpu or compiled else torch.get_num_threads())
         importance = compute_importance_map((window, window), BlendMode.GAUSSIAN, _SIGMA_SCALE, self.device)
         self._importance = importance.clamp_min(_LEAST_IMPORTANCE)
 
@@ -111,10 +114,10 @@ class TilePredictor:
             pixels = self._upload(image)
             total = torch.zeros(2, *image.shape[:2], device=self.device)
             weight = torch.zeros(image.shape[:2], device=self.device)
-            for windows in _batches(tile.windows, self.batch_size):
-                places = [window.within(tile.frame) for window in windows]
-                logits = self.logits(torch.stack([pixels[:, rows, columns] for rows, columns in places]))
-                for (rows, columns), each in zip(places, logits * self._importance, strict=True):
+            places = list(_batches([window.within(tile.frame) for window in tile.windows], self.batch_size))
+            batches = (torch.stack([pixels[rows, columns] for rows, columns in batch]) for batch in places)
+            for batch, logits in zip(places, self._lanes.map(batches), strict=True):
+                for (rows, columns), each in zip(batch, logits * self._importance, strict=True):
                     total[:, rows, columns] += each
                     weight[rows, columns] += self._importance
             rows, columns = tile.region.within(tile.frame)
@@ -123,7 +126,7 @@ class TilePredictor:
             return self._download(probability.half())
 
     def _upload(self, image: np.ndarray) -> torch.Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        pixels = torch.from_numpy(np.ascontiguousarray(image))
         if self._uploads is None:
             return pixels.to(self.device)
         computing = torch.cuda.current_stream(self.device)
@@ -146,11 +149,14 @@ class TilePredictor:
         return PendingMaps(host, arrived)
 
     def logits(self, crops: torch.Tensor) -> torch.Tensor:
-        """Logits of windows, uint8, shape (B, 3, w, w), on the device: float32, shape (B, 2, w, w)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.network(from_uint8(crops))[:, [DETECTION, SEGMENTATION]].float()
+        """Logits of windows, uint8, shape (B, w, w, 3), on the device: float32, shape (B, 2, w, w), without gradients.
+
+        It may be called in several threads at once.
+        """
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.network(from_uint8(crops.permute(0, 3, 1, 2)))[:, [DETECTION, SEGMENTATION]].float()
 
 
-def _batches(windows: Sequence[Box], size: int) -> Iterator[Sequence[Box]]:
-    for begin in range(0, len(windows), size):
-        yield windows[begin : begin + size]
+def _batches(places: Sequence[tuple[slice, slice]], size: int) -> Iterator[Sequence[tuple[slice, slice]]]:
+    for begin in range(0, len(places), size):
+        yield places[begin : begin + size]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -73,9 +74,11 @@ def resample(region: np.ndarray, rows: AxisPlan, columns: AxisPlan) -> np.ndarra
     """
     height, width = len(rows.inside), len(columns.inside)
     by_rows = rows.weights @ region.reshape(region.shape[0], -1).astype(np.float32)
-    by_rows = by_rows.reshape(height, region.shape[1], 3).transpose(1, 0, 2).reshape(region.shape[1], -1)
-    both = (columns.weights @ by_rows).reshape(width, height, 3).transpose(1, 0, 2)
-    result = np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    # OpenCV transposes pixels of three channels; NumPy, for which these are three axes, takes several times as long.
+    by_rows = cv2.transpose(by_rows.reshape(height, -1, 3)).reshape(region.shape[1], -1)
+    both = columns.weights @ by_rows
+    np.clip(np.rint(both, out=both), 0, 255, out=both)
+    result = cv2.transpose(both.astype(np.uint8).reshape(width, height, 3))
     result[~rows.inside] = 255
     result[:, ~columns.inside] = 255
     return result
