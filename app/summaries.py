@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,9 +15,11 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from .engines import TrainingReport
+    from .metrics import InstanceScores
+    from .slides.evaluation import ImageScores
     from .slides.segmentation import SlideReport
 
-__all__ = ["say_segmented", "say_trained", "warn_of_blank"]
+__all__ = ["say_scores", "say_segmented", "say_trained", "warn_of_blank"]
 
 
 def say_trained(report: TrainingReport) -> None:
@@ -54,3 +57,18 @@ def say_segmented(reports: Sequence[SlideReport]) -> None:
         print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
     if damaged:
         raise typer.Exit(3)
+
+
+def say_scores(images: Sequence[ImageScores], mean: InstanceScores) -> None:
+    """A line for each image, and their mean as the last; columns, whether read on a terminal or in a pipe."""
+    width = max(len("mean"), *(len(each.name) for each in images))
+    heads = "".join(f"{name:>8}" for name in asdict(mean))
+    print(f"{'':{width}}  nuclei  predicted{heads}")
+    for each in images:
+        print(f"{each.name:{width}}{each.nuclei:8}{each.predicted:11}{_columns(each.scores)}")
+    nuclei, predicted = (sum(getattr(each, name) for each in images) for name in ("nuclei", "predicted"))
+    print(f"{'mean':{width}}{nuclei:8}{predicted:11}{_columns(mean)}")
+
+
+def _columns(scores: InstanceScores) -> str:
+    return "".join(f"{value:8.4f}" for value in asdict(scores).values())

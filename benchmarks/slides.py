@@ -55,13 +55,15 @@ def main() -> None:
             print(json.dumps(rows[-1]), flush=True)
         rates = in_process("after_the_network", str(phantoms[0]), str(folder / "0"), arguments.model)
         reading = in_process("readers", str(phantoms[0]))
-    print("\n|slide|nuclei|mm²|mm²/s|whole / bare network|read, predict, outline, export [s]|peak, worker [MB]|")
-    print("|---|---|---|---|---|---|---|")
+    columns = "whole / bare network|whole / streamed network|read, predict, outline, export [s]|peak, worker [MB]"
+    print(f"\n|slide|nuclei|mm²|mm²/s|{columns}|")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         stages = ", ".join(f"{row['stages'][name]:.1f}" for name in ("read", "predict", "outline", "export"))
         print(
             f"| {row['slide']} | {row['nuclei']} | {row['mm2']:.2f} | {row['mm2_per_s']:.3f} | "
-            f"{row['whole_to_bare']:.2f} | {stages} | {row['peak_mb']:.0f}, {row['worker_mb']:.0f} |"
+            f"{row['whole_to_bare']:.2f} | {row['whole_to_streamed']:.2f} | {stages} | "
+            f"{row['peak_mb']:.0f}, {row['worker_mb']:.0f} |"
         )
     print(f"\nnuclei a minute and core: outlined {rates['outline']:.0f}, written as GeoJSON {rates['geojson']:.0f}")
     print("reading: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in reading.items()))

@@ -1,6 +1,6 @@
 """The training engine: three networks, a schedule of phases, checkpoints."""
 
-from .augmentation import StainAugmentation
+from .augmentation import StainAugmentation, ZoomAugmentation
 from .checkpoint import TrainingCheckpoint
 from .history import HistoryBuffer
 from .keys import Networks
@@ -28,6 +28,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingReport",
     "TrainingSettings",
+    "ZoomAugmentation",
     "export_bundle",
     "save_models",
     "train_networks",

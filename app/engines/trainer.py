@@ -69,6 +69,7 @@ class SynthesisTrainer(Trainer):
             a discriminator does not forget, and a patch is used more than once. None: only new ones.
         weighting: importance weights of the task network's examples; None weighs all alike.
         augment: called with images in [-1, 1] and a generator before the task network sees them.
+        zoom: called before that with images, targets and a generator, and returns both at another scale.
         bfloat16: compute forward passes in bfloat16 (automatic mixed precision), on CPU and CUDA alike.
         largest_loss: a loss beyond it ends the training; losses are means over pixels or patches, of the order of 1.
         seed: of all that is drawn here.
@@ -90,6 +91,7 @@ class SynthesisTrainer(Trainer):
         history: HistoryBuffer | None = None,
         weighting: ImportanceWeighting | None = None,
         augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        zoom: Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]] | None = None,
         bfloat16: bool = True,
         largest_loss: float = 1000.0,
         seed: int = 0,
@@ -108,7 +110,7 @@ class SynthesisTrainer(Trainer):
                 raise ValueError(f"the schedule has steps of the {name}, but there is no {name}")
         if refiner is not None and self.schedule.steps(Networks.REFINER) and discriminator is None:
             raise ValueError("a refiner cannot be trained without a discriminator")
-        self.history, self.weighting, self.augment = history, weighting, augment
+        self.history, self.weighting, self.augment, self.zoom = history, weighting, augment, zoom
         self.bfloat16, self.largest_loss, self.seed = bfloat16, largest_loss, seed
         self._generator = torch.Generator()
         for learner in self.learners.values():
@@ -275,6 +277,8 @@ class SynthesisTrainer(Trainer):
             images = torch.cat([images, self._floats(batch[Keys.LABELLED_IMAGE])])
             targets = torch.cat([targets, batch[Keys.LABELLED_TARGET].to(self.state.device).float()])
             weights = torch.cat([weights, torch.ones(len(images) - len(weights), device=weights.device)])
+        if self.zoom is not None:
+            images, targets = self.zoom(images, targets, self._generator)
         if self.augment is not None:
             images = self.augment(images, self._generator)
         with self.autocast():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = ["PendingMaps", "TilePredictor", "gains_from_bfloat16"]
 
 _SIGMA_SCALE = 0.125  # Of the window, as MONAI's sliding windows have it.
 _LEAST_IMPORTANCE = 1e-3
+_TILES_AT_A_TIME = 2
 _BFLOAT16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16")
 
 
@@ -31,22 +33,26 @@ def gains_from_bfloat16(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class PendingMaps:
-    """Maps of a tile that a GPU may still be at work on; on a CPU they are there at once.
+    """Maps of a tile that a device may still be at work on.
 
     Attributes:
-        maps: on the host, float16, shape (2, h, w); valid once they have arrived.
-        arrived: when that is; None is now.
+        maps: on the host, float16, shape (2, h, w), or what becomes of it in another thread.
+        arrived: when a GPU has put them there; None: they are valid as soon as they are there.
     """
 
-    maps: torch.Tensor
+    maps: torch.Tensor | Future[torch.Tensor]
     arrived: torch.cuda.Event | None = None
 
     def ready(self) -> bool:
         """Whether :meth:`result` returns without waiting."""
+        if isinstance(self.maps, Future):
+            return self.maps.done()
         return self.arrived is None or self.arrived.query()
 
     def result(self) -> np.ndarray:
         """Wait for the maps, and return them."""
+        if isinstance(self.maps, Future):
+            return self.maps.result().numpy()
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.maps.numpy()
@@ -92,6 +98,8 @@ class TilePredictor:
         self._uploads, self._downloads = (torch.cuda.Stream(self.device) if on_gpu else None for _ in range(2))
         # A compiled network uses all threads by itself, and compiles anew for each number of them.
         self._lanes = Lanes(self.logits, 1 if on_gpu or compiled else torch.get_num_threads())
+        # While the maps of one tile are put together, the lanes look at the next.
+        self._tiles = ThreadPoolExecutor(_TILES_AT_A_TIME, "tile") if self._lanes.count > 1 else None
         importance = compute_importance_map((window, window), BlendMode.GAUSSIAN, _SIGMA_SCALE, self.device)
         self._importance = importance.clamp_min(_LEAST_IMPORTANCE)
 
@@ -100,7 +108,7 @@ class TilePredictor:
         return self.start(image, tile).result()
 
     def start(self, image: np.ndarray, tile: SlideTile) -> PendingMaps:
-        """Begin with the maps of a tile's region. A GPU works on while the caller does something else.
+        """Begin with the maps of a tile's region. The device works on while the caller does something else.
 
         Args:
             image: uint8, shape (H, W, 3), RGB, of the tile's frame.
@@ -110,20 +118,25 @@ class TilePredictor:
             float16, shape (2, h, w), of the region: probability of the core of a nucleus, and of a nucleus. Where no
             window looked, 0.
         """
+        if self._tiles is not None:
+            return PendingMaps(self._tiles.submit(self._maps, image, tile))
+        return self._download(self._maps(image, tile))
+
+    def _maps(self, image: np.ndarray, tile: SlideTile) -> torch.Tensor:
         with torch.inference_mode():
             pixels = self._upload(image)
             total = torch.zeros(2, *image.shape[:2], device=self.device)
             weight = torch.zeros(image.shape[:2], device=self.device)
             places = list(_batches([window.within(tile.frame) for window in tile.windows], self.batch_size))
             batches = (torch.stack([pixels[rows, columns] for rows, columns in batch]) for batch in places)
-            for batch, logits in zip(places, self._lanes.map(batches), strict=True):
+            for batch, logits in zip(places, self.stream(batches), strict=True):
                 for (rows, columns), each in zip(batch, logits * self._importance, strict=True):
                     total[:, rows, columns] += each
                     weight[rows, columns] += self._importance
             rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]
             probability = (total / weight.clamp_min(_LEAST_IMPORTANCE)).sigmoid_().mul_(weight > 0)
-            return self._download(probability.half())
+            return probability.half()
 
     def _upload(self, image: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image))
@@ -147,6 +160,10 @@ class TilePredictor:
             arrived.record(self._downloads)
         maps.record_stream(self._downloads)
         return PendingMaps(host, arrived)
+
+    def stream(self, batches: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """What :meth:`logits` gives for each batch, in their order; on a CPU several are computed at a time."""
+        return self._lanes.map(batches)
 
     def logits(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits of windows, uint8, shape (B, w, w, 3), on the device: float32, shape (B, 2, w, w), without gradients.

@@ -54,6 +54,36 @@ def test_maps_depend_neither_on_tiles_nor_on_batches(network, image, core, batch
     np.testing.assert_allclose(whole_map(image, None, PlanSettings(core, 10, 64, 48), predictor), whole, atol=2e-3)
 
 
+@pytest.fixture
+def threads():
+    """PyTorch has three, whatever the tests were started with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_tiles_that_are_looked_at_together_have_the_maps_of_each_alone(network, image, threads):
+    predictor = TilePredictor(network, "cpu", 64, batch_size=2, bfloat16=False)
+    tiles = plan_slide(image.shape[1::-1], None, PLAN)
+    frames = [image[tile.frame.top : tile.frame.bottom, tile.frame.left : tile.frame.right] for tile in tiles]
+    pending = [predictor.start(frame, tile) for frame, tile in zip(frames, tiles, strict=True)]
+    together = [each.result() for each in pending]
+    assert all(each.ready() for each in pending)
+    torch.set_num_threads(1)
+    alone = TilePredictor(network, "cpu", 64, batch_size=2, bfloat16=False)
+    for frame, tile, maps in zip(frames, tiles, together, strict=True):
+        np.testing.assert_allclose(alone.start(frame, tile).result(), maps, atol=2e-3)
+
+
+def test_what_goes_wrong_in_a_lane_arrives_with_the_maps(network, image, threads):
+    (tile,) = plan_slide((64, 64), None, PLAN)
+    network.register_forward_pre_hook(lambda module, inputs: 1 / 0)
+    pending = TilePredictor(network, "cpu", 64).start(image[:64, :64], tile)
+    with pytest.raises(ZeroDivisionError):
+        pending.result()
+
+
 def test_nothing_is_seen_where_there_is_no_tissue(network, image):
     tissue = TissueMap(np.array([[True, False, False]]), (230, 150))
     predictor = TilePredictor(network, "cpu", 64, bfloat16=False)
