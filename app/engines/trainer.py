@@ -67,6 +67,8 @@ class SynthesisTrainer(Trainer):
             (:class:`~nucleosynth.losses.SegmentationLoss`).
         history: earlier refined patches, of which discriminator and task network see as many as new ones in each step:
             a discriminator does not forget, and a patch is used more than once. None: only new ones.
+        replay: of how many earlier patches for each new one the task network sees, where history holds enough: more
+            than one where synthesis is what a training waits for.
         weighting: importance weights of the task network's examples; None weighs all alike.
         augment: called with images in [-1, 1] and a generator before the task network sees them.
         zoom: called before that with images, targets and a generator, and returns both at another scale.
@@ -89,6 +91,7 @@ class SynthesisTrainer(Trainer):
         discriminator: Learner | None = None,
         task: Learner | None = None,
         history: HistoryBuffer | None = None,
+        replay: int = 1,
         weighting: ImportanceWeighting | None = None,
         augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
         zoom: Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]] | None = None,
@@ -110,7 +113,10 @@ class SynthesisTrainer(Trainer):
                 raise ValueError(f"the schedule has steps of the {name}, but there is no {name}")
         if refiner is not None and self.schedule.steps(Networks.REFINER) and discriminator is None:
             raise ValueError("a refiner cannot be trained without a discriminator")
-        self.history, self.weighting, self.augment, self.zoom = history, weighting, augment, zoom
+        if replay < 1:
+            raise ValueError(f"replay must be at least 1, got {replay}")
+        self.history, self.replay = history, replay
+        self.weighting, self.augment, self.zoom = weighting, augment, zoom
         self.bfloat16, self.largest_loss, self.seed = bfloat16, largest_loss, seed
         self._generator = torch.Generator()
         for learner in self.learners.values():
@@ -270,7 +276,7 @@ class SynthesisTrainer(Trainer):
         return loss
 
     def _task_loss(self, learner: Learner, batch: Batch) -> torch.Tensor:
-        examples = self._examples(batch)
+        examples = self._examples(batch, replay=self.replay)
         images, targets = self._floats(examples[Keys.IMAGE]), examples[Keys.TARGET].to(self.state.device).float()
         weights = self._weights(examples)
         if Keys.LABELLED_IMAGE in batch:
@@ -298,14 +304,14 @@ class SynthesisTrainer(Trainer):
         self.state.scalars |= {"weights/mean": float(weights.mean()), "weights/largest": float(weights.max())}
         return weights
 
-    def _examples(self, batch: Batch, averaged: bool = True) -> Batch:
-        """Refined examples, uint8: the batch, and as many of earlier ones from history, once it holds enough."""
+    def _examples(self, batch: Batch, averaged: bool = True, replay: int = 1) -> Batch:
+        """Refined examples, uint8: the batch, and ``replay`` times as many from history, once it holds enough."""
         fresh = {key: batch[key] for key in (Keys.IMAGE, Keys.TARGET, Keys.REFERENCE) if key in batch}
         if Networks.REFINER in self.learners:
             fresh[Keys.IMAGE] = self._refine(fresh[Keys.IMAGE], fresh[Keys.REFERENCE], averaged).cpu()
         if self.history is None:
             return fresh
-        count = len(fresh[Keys.IMAGE])
+        count = replay * len(fresh[Keys.IMAGE])
         old = self.history.sample(count, self._generator) if len(self.history) >= count else {}
         self.history.push(fresh, self._generator)
         return {key: torch.cat([tensor, old[key]]) if old else tensor for key, tensor in fresh.items()}

@@ -7,11 +7,12 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
+from monai.utils.enums import CommonKeys
 from torch import nn
 from torch.utils.data import DataLoader
 
 from nucleosynth.data.keys import PatchKeys as Keys
-from nucleosynth.engines import Learner, TrainingDiverged
+from nucleosynth.engines import HistoryBuffer, Learner, TrainingDiverged, ZoomAugmentation
 from nucleosynth.handlers import TrainingEvents
 from nucleosynth.losses import SegmentationLoss
 from nucleosynth.networks import from_uint8
@@ -155,9 +156,9 @@ def test_the_discriminator_learns_from_the_averaged_refiner_once_it_rests(make_t
     trainer = make_trainer([alone, both, alone], history=None)
     own, seen = trainer._examples, []
 
-    def examples(batch, averaged=True):
+    def examples(batch, averaged=True, **more):
         seen.append(averaged)
-        return own(batch, averaged)
+        return own(batch, averaged, **more)
 
     trainer._examples = examples
     trainer.run()
@@ -174,6 +175,31 @@ def test_as_many_examples_come_from_history_once_it_is_full_enough(make_trainer,
     old = {tuple(target.flatten().tolist()) for target in first[Keys.TARGET]}
     assert {tuple(target.flatten().tolist()) for target in mixed[Keys.TARGET][4:]} == old
     assert len(trainer.history) == 6
+
+
+def test_the_task_network_sees_as_many_earlier_patches_as_it_should(make_trainer):
+    trainer = make_trainer([{"task": 1, "iterations": 4}], history=HistoryBuffer(64), replay=2)
+    seen = []
+
+    @trainer.on(IterationEvents.MODEL_COMPLETED)
+    def count(engine):
+        seen.append(len(engine.state.output[CommonKeys.IMAGE]))
+
+    trainer.run()
+    size = trainer.sampler.batch_size
+    # It holds two batches when the third comes.
+    assert seen == [size, size, 3 * size, 3 * size]
+    with pytest.raises(ValueError, match="replay must be at least 1, got 0"):
+        make_trainer([{"task": 1, "iterations": 1}], replay=0)
+
+
+def test_images_and_targets_are_zoomed_together(make_trainer):
+    trainer = make_trainer([{"task": 1, "iterations": 1}], zoom=ZoomAugmentation((2.0, 2.0)))
+    trainer.run()
+    output = trainer.state.output[0]
+    sizes = {output[key].shape[-2:] for key in (CommonKeys.IMAGE, CommonKeys.LABEL, CommonKeys.PRED)}
+    (size,) = sizes
+    assert size == tuple(2 * side for side in trainer.data_loader.dataset[0][Keys.IMAGE].shape[-2:])
 
 
 def test_refined_patches_have_8_bits_and_judging_leaves_no_gradient(make_trainer, noise):
