@@ -33,9 +33,13 @@ def segment(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
     model: Annotated[
-        Path,
-        typer.Option(metavar="BUNDLE", help="Output of [bold]nucleosynth train[/], or its nuclei_segmentation."),
-    ],
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Output of [bold]nucleosynth train[/], or its nuclei_segmentation.",
+            show_default="the network that is shipped",
+        ),
+    ] = None,
     mpp: Annotated[
         float | None,
         typer.Option(help="Scale of the inputs in µm per pixel, for those that do not carry it.", show_default=False),

@@ -1,6 +1,6 @@
 """The training engine: three networks, a schedule of phases, checkpoints."""
 
-from .augmentation import StainAugmentation, ZoomAugmentation
+from .augmentation import StainAugmentation
 from .checkpoint import TrainingCheckpoint
 from .history import HistoryBuffer
 from .keys import Networks
@@ -28,7 +28,6 @@ __all__ = [
     "TrainingDiverged",
     "TrainingReport",
     "TrainingSettings",
-    "ZoomAugmentation",
     "export_bundle",
     "save_models",
     "train_networks",

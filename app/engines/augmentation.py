@@ -1,4 +1,4 @@
-"""Variation of scale, stain and focus, on the device, after the refiner and before the task network."""
+"""Variation of stain and focus, on the device, after the refiner and before the task network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from skimage.color import hed_from_rgb, rgb_from_hed
 from torch.nn import functional
 
-__all__ = ["StainAugmentation", "ZoomAugmentation"]
+__all__ = ["StainAugmentation"]
 
 
 class StainAugmentation:
@@ -80,48 +80,3 @@ class StainAugmentation:
         ):
             flat = functional.conv2d(functional.pad(flat, pad, mode="reflect"), kernel, groups=count * channels)
         return flat.reshape(images.shape)
-
-
-class ZoomAugmentation:
-    """Magnify or reduce all patches of a batch, with their targets, by one factor.
-
-    Nuclei become as much larger or smaller, tissue as much softer or sharper, as from one tissue, or one scanner, to
-    the next.
-
-    Args:
-        factors: smallest and largest factor; its logarithm is drawn uniformly.
-        multiple: the sides become multiples of so many pixels, as the network needs them.
-
-    Raises:
-        ValueError: the factors are not in order, or not positive.
-    """
-
-    def __init__(self, factors: tuple[float, float] = (0.6, 1.6), multiple: int = 16) -> None:
-        smallest, largest = factors
-        if not 0 < smallest <= largest:
-            raise ValueError(f"factors must be positive, the smaller first, got {tuple(factors)}")
-        self.factors, self.multiple = (smallest, largest), multiple
-
-    def __call__(
-        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Zoom a batch.
-
-        Args:
-            images: float, shape (B, 3, H, W), values in [-1, 1].
-            targets: float, shape (B, C, H, W), values in [0, 1].
-            generator: source of randomness, on the CPU.
-
-        Returns:
-            Both at the new size, in the same ranges, on the same device.
-        """
-        low, high = np.log(self.factors)
-        factor = float(np.exp(low + (high - low) * torch.rand((), generator=generator).item()))
-        size = [max(1, round(side * factor / self.multiple)) * self.multiple for side in images.shape[-2:]]
-        if size == list(images.shape[-2:]):
-            return images, targets
-        # With antialiasing bilinear means: averaged over what a new pixel covers.
-        images, targets = (
-            functional.interpolate(each, size, mode="bilinear", antialias=factor < 1) for each in (images, targets)
-        )
-        return images.contiguous(memory_format=torch.channels_last), targets

@@ -71,7 +71,6 @@ class SynthesisTrainer(Trainer):
             than one where synthesis is what a training waits for.
         weighting: importance weights of the task network's examples; None weighs all alike.
         augment: called with images in [-1, 1] and a generator before the task network sees them.
-        zoom: called before that with images, targets and a generator, and returns both at another scale.
         bfloat16: compute forward passes in bfloat16 (automatic mixed precision), on CPU and CUDA alike.
         largest_loss: a loss beyond it ends the training; losses are means over pixels or patches, of the order of 1.
         seed: of all that is drawn here.
@@ -94,7 +93,6 @@ class SynthesisTrainer(Trainer):
         replay: int = 1,
         weighting: ImportanceWeighting | None = None,
         augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
-        zoom: Callable[[torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]] | None = None,
         bfloat16: bool = True,
         largest_loss: float = 1000.0,
         seed: int = 0,
@@ -116,7 +114,7 @@ class SynthesisTrainer(Trainer):
         if replay < 1:
             raise ValueError(f"replay must be at least 1, got {replay}")
         self.history, self.replay = history, replay
-        self.weighting, self.augment, self.zoom = weighting, augment, zoom
+        self.weighting, self.augment = weighting, augment
         self.bfloat16, self.largest_loss, self.seed = bfloat16, largest_loss, seed
         self._generator = torch.Generator()
         for learner in self.learners.values():
@@ -283,8 +281,6 @@ class SynthesisTrainer(Trainer):
             images = torch.cat([images, self._floats(batch[Keys.LABELLED_IMAGE])])
             targets = torch.cat([targets, batch[Keys.LABELLED_TARGET].to(self.state.device).float()])
             weights = torch.cat([weights, torch.ones(len(images) - len(weights), device=weights.device)])
-        if self.zoom is not None:
-            images, targets = self.zoom(images, targets, self._generator)
         if self.augment is not None:
             images = self.augment(images, self._generator)
         with self.autocast():

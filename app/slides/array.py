@@ -59,13 +59,14 @@ class Segmentation:
         return axes
 
 
-def segment(image: np.ndarray, model: SlideSegmenter | Path | str, mpp: float) -> Segmentation:
+def segment(image: np.ndarray, model: SlideSegmenter | Path | str | None = None, *, mpp: float) -> Segmentation:
     """Segment the nuclei of an image that is in memory; for files and slides there is ``nucleosynth segment``.
 
     Args:
         image: uint8, shape (H, W, 3), RGB.
         model: output of ``nucleosynth train``, its bundle, or one that is loaded already
-            (:func:`~nucleosynth.slides.model.load_segmenter`), which saves time with many images.
+            (:func:`~nucleosynth.slides.model.load_segmenter`), which saves time with many images; None is the network
+            that is shipped.
         mpp: scale of the image, µm per pixel.
 
     Raises:
@@ -73,7 +74,7 @@ def segment(image: np.ndarray, model: SlideSegmenter | Path | str, mpp: float) -
         ValueError: the image is of another kind, or ``mpp`` is not positive.
 
     Example:
-        >>> nuclei = segment(image, "my_model", mpp=0.25)  # doctest: +SKIP
+        >>> nuclei = segment(image, mpp=0.25)  # doctest: +SKIP
         >>> nuclei.table["area_um2"].median(), nuclei.plot()  # doctest: +SKIP
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:

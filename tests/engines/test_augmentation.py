@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from nucleosynth.engines import StainAugmentation, ZoomAugmentation
+from nucleosynth.engines import StainAugmentation
 
 GREY = 2 / 255  # a grey level on the scale of [-1, 1]
 
@@ -167,57 +167,3 @@ def test_negative_settings_are_refused(name):
 def test_a_stain_may_not_vanish(stain):
     with pytest.raises(ValueError, match=f"stain must be less than 1, got {stain}"):
         StainAugmentation(stain=stain)
-
-
-def blobs(size=64):
-    """A batch of two images, and targets of which channel 1 is a disc of 20 px across."""
-    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
-    disc = torch.from_numpy((np.hypot(rows, columns) < 10).astype(np.float32)).expand(2, 1, -1, -1)
-    return (1 - disc).expand(-1, 3, -1, -1) * 2 - 1, torch.cat([disc * 0.5, disc], dim=1)
-
-
-@pytest.mark.parametrize(("factor", "size"), [(0.5, 32), (1.5, 96), (2.0, 128)])
-def test_a_zoom_scales_images_and_targets_alike(factor, size):
-    images, targets = ZoomAugmentation((factor, factor))(*blobs(), seeded())
-    assert images.shape == (2, 3, size, size)
-    assert targets.shape == (2, 2, size, size)
-    assert targets[0, 1].sum() == pytest.approx(np.pi * (10 * factor) ** 2, rel=0.03)
-    torch.testing.assert_close(targets[:, 0], targets[:, 1] / 2)
-    # The disc is black on white, so that both say the same.
-    torch.testing.assert_close(images[:, 0], 1 - 2 * targets[:, 1], atol=1e-5, rtol=0)
-    assert images.is_contiguous(memory_format=torch.channels_last)
-
-
-@settings(deadline=None, derandomize=True, max_examples=30)
-@given(st.integers(0, 10**6), st.floats(0.3, 1), st.floats(1, 2.5))
-def test_a_zoom_keeps_ranges_and_gives_sides_that_networks_take(seed, smallest, largest):
-    images = torch.rand(2, 3, 32, 48, generator=seeded(seed)) * 2 - 1
-    zoomed, targets = ZoomAugmentation((smallest, largest))(images, (images[:, :2] + 1) / 2, seeded(seed))
-    assert zoomed.shape[2:] == targets.shape[2:]
-    assert all(
-        side % 16 == 0 and smallest - 0.5 <= side / old <= largest + 0.5
-        for side, old in zip(zoomed.shape[2:], (32, 48), strict=True)
-    )
-    assert -1 <= zoomed.amin() <= zoomed.amax() <= 1
-    assert 0 <= targets.amin() <= targets.amax() <= 1
-
-
-def test_zooms_are_as_often_in_as_out():
-    zoom, generator = ZoomAugmentation((0.5, 2.0)), seeded()
-    images = torch.zeros(1, 3, 160, 160)
-    sides = [zoom(images, images[:, :2], generator)[0].shape[-1] for _ in range(300)]
-    assert np.mean(np.log2(np.array(sides) / 160)) == pytest.approx(0, abs=0.1)
-    assert np.ptp(np.log2(np.array(sides) / 160)) > 1.8
-
-
-def test_the_same_scale_changes_nothing():
-    images, targets = blobs()
-    zoomed, same = ZoomAugmentation((1.0, 1.0))(images, targets, seeded())
-    assert zoomed is images
-    assert same is targets
-
-
-@pytest.mark.parametrize("factors", [(0.0, 1.0), (1.2, 0.8), (-1.0, 1.0)])
-def test_factors_out_of_order_are_refused(factors):
-    with pytest.raises(ValueError, match="factors must be positive, the smaller first"):
-        ZoomAugmentation(factors)

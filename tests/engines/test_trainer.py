@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from nucleosynth.data.keys import PatchKeys as Keys
-from nucleosynth.engines import HistoryBuffer, Learner, TrainingDiverged, ZoomAugmentation
+from nucleosynth.engines import HistoryBuffer, Learner, TrainingDiverged
 from nucleosynth.handlers import TrainingEvents
 from nucleosynth.losses import SegmentationLoss
 from nucleosynth.networks import from_uint8
@@ -191,15 +191,6 @@ def test_the_task_network_sees_as_many_earlier_patches_as_it_should(make_trainer
     assert seen == [size, size, 3 * size, 3 * size]
     with pytest.raises(ValueError, match="replay must be at least 1, got 0"):
         make_trainer([{"task": 1, "iterations": 1}], replay=0)
-
-
-def test_images_and_targets_are_zoomed_together(make_trainer):
-    trainer = make_trainer([{"task": 1, "iterations": 1}], zoom=ZoomAugmentation((2.0, 2.0)))
-    trainer.run()
-    output = trainer.state.output[0]
-    sizes = {output[key].shape[-2:] for key in (CommonKeys.IMAGE, CommonKeys.LABEL, CommonKeys.PRED)}
-    (size,) = sizes
-    assert size == tuple(2 * side for side in trainer.data_loader.dataset[0][Keys.IMAGE].shape[-2:])
 
 
 def test_refined_patches_have_8_bits_and_judging_leaves_no_gradient(make_trainer, noise):

@@ -45,6 +45,9 @@ _FOCUS = (0.65, 1.0, 1.3)
 _CONTRAST_GAIN = 2.0
 # Largest share of the chromatin that goes where it is cleared.
 _MOST_CLEARED = 0.3
+# Of vesicular nuclei: share of the interior that is cleared, and of the chromatin that goes there; and the largest gain
+# in area, as a share, of the nuclei of a patch where all of them are.
+_VESICLE_CLEARED, _VESICLE_STRENGTH, _VESICLE_GROWTH = (0.5, 0.95), (0.3, 0.85), 1.0
 # Width of the rim that clearing spares, and size of the clumps that it leaves, in µm.
 _RIM_UM, _CLUMP_UM = 0.75, 0.4
 # What is finer than the mean of a square of this side, in px, is noise; a Gaussian would cost five times as much.
@@ -69,6 +72,8 @@ class SynthesisSettings:
         depth: range of the factor on the optical density of the real nucleus that lends its colour. Otsu's threshold
             finds the darker nuclei, so the range reaches further down than up.
         cleared: range of the share of a nucleus' interior in which chromatin is cleared.
+        vesicular: share of the patches some or all of whose nuclei are vesicular, as cells of many tumours have them:
+            larger than the tile's, and pale inside, with chromatin along the rim, whether or not the tile has such.
         edge_gain: range of the factor on the blur that the tile's own nuclear boundaries have.
         blur_spots: largest number of places that are blurred a second time.
         stain_spread: largest relative change of each stain's concentration in the whole patch.
@@ -80,6 +85,7 @@ class SynthesisSettings:
     distractors: DistractorSettings = field(default_factory=DistractorSettings)
     depth: tuple[float, float] = (0.85, 1.1)
     cleared: tuple[float, float] = (0.1, 0.5)
+    vesicular: float = 0.3
     edge_gain: tuple[float, float] = (0.8, 1.2)
     blur_spots: int = 2
     stain_spread: float = 0.03
@@ -93,6 +99,8 @@ class SynthesisSettings:
                 raise ValueError(f"{name} must be a range of non-negative values, got {(low, high)}")
         if self.cleared[1] > 1:
             raise ValueError(f"cleared must lie within [0, 1], got {self.cleared}")
+        if not 0 <= self.vesicular <= 1:
+            raise ValueError(f"vesicular must lie within [0, 1], got {self.vesicular}")
         if self.blur_spots < 0:
             raise ValueError(f"blur_spots must not be negative, got {self.blur_spots}")
         if not 0 <= self.stain_spread < 1:
@@ -200,9 +208,16 @@ def _draw_donors(
 
 
 def _draw_looks(
-    colours: NuclearColours, donors: np.ndarray, settings: SynthesisSettings, rng: np.random.RandomState
+    colours: NuclearColours,
+    donors: np.ndarray,
+    vesicular: float,
+    settings: SynthesisSettings,
+    rng: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance."""
+    """Colours, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance.
+
+    A share ``vesicular`` of the nuclei is so.
+    """
     count, spread = len(donors), colours.contrast[donors]
 
     def with_outside(values: np.ndarray, outside: float | np.ndarray) -> np.ndarray:
@@ -213,6 +228,10 @@ def _draw_looks(
     strength = np.clip(_CONTRAST_GAIN * spread / np.sqrt(np.maximum(cleared * (1 - cleared), 0.04)), 0, _MOST_CLEARED)
     # Clearing takes density away: the rest is denser by as much, so that the nucleus keeps its mean colour.
     depth = rng.uniform(*settings.depth, size=count) / (1 - 0.6 * cleared * strength)
+    vesicle = rng.uniform(size=count) < vesicular
+    # These are paler than the nuclei that lend their colours.
+    cleared = np.where(vesicle, rng.uniform(*_VESICLE_CLEARED, size=count), cleared)
+    strength = np.where(vesicle, rng.uniform(*_VESICLE_STRENGTH, size=count), strength)
     return (
         with_outside(colours.od[donors] * depth[:, None], np.median(colours.od, axis=0)),
         with_outside(ndtri(cleared), -np.inf),
@@ -239,12 +258,13 @@ def draw_patch(
     size = settings.size
     background = _draw_ground(source, size, rng)
     direction = fibre_direction(take_crop(source.background, background), source.mpp)
-    mask = draw_mask(
-        (size, size), settings.prior or source.prior, settings.mask, rng, _density_crop(source, background), direction
-    )
+    vesicular = rng.uniform() if rng.uniform() < settings.vesicular else 0.0
+    prior = settings.prior or source.prior
+    prior = replace(prior, area=prior.area * (1 + vesicular * rng.uniform(0, _VESICLE_GROWTH)))
+    mask = draw_mask((size, size), prior, settings.mask, rng, _density_crop(source, background), direction)
     donor_tile = next((c for c in (source.colours, texture.colours) if len(c.contrast)), _PLAIN)
     donors = _draw_donors(donor_tile, mask.category, settings.mask, rng)
-    colours, threshold, strength = _draw_looks(donor_tile, donors, settings, rng)
+    colours, threshold, strength = _draw_looks(donor_tile, donors, vesicular, settings, rng)
     spots = draw_spots((size, size), settings.blur_spots, source.mpp, rng)
     stains = rng.uniform(1 - settings.stain_spread, 1 + settings.stain_spread, size=3)
     return PatchDraw(

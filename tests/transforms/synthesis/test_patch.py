@@ -21,7 +21,7 @@ from nucleosynth.transforms.texture import DistractorSettings
 CLEAN = DistractorSettings(debris_per_mm2=(0, 0), shadows=0)
 # Nothing but nuclei changes the background.
 BARE = SynthesisSettings(
-    size=128, mask=MaskSettings(empty=0), distractors=CLEAN, blur_spots=0, stain_spread=0, depth=(1, 1)
+    size=128, mask=MaskSettings(empty=0), distractors=CLEAN, blur_spots=0, stain_spread=0, depth=(1, 1), vesicular=0
 )
 
 
@@ -239,7 +239,9 @@ def test_a_tile_without_nuclei_borrows_colours(plain, tiles):
 
 
 def test_ranges_of_the_settings_are_kept(tiles):
-    settings = SynthesisSettings(size=256, prior=NucleusPrior(density=8000), edge_gain=(0.9, 1.1), cleared=(0.2, 0.4))
+    settings = SynthesisSettings(
+        size=256, prior=NucleusPrior(density=8000), edge_gain=(0.9, 1.1), cleared=(0.2, 0.4), vesicular=0
+    )
     drawn = draw(tiles[0], settings, texture=tiles[1])
     assert 0.9 * tiles[0].edge_sigma <= drawn.edge_sigma <= 1.1 * tiles[0].edge_sigma
     assert (drawn.strength >= 0).all()
@@ -248,6 +250,43 @@ def test_ranges_of_the_settings_are_kept(tiles):
     assert drawn.threshold[0] == -np.inf
     assert (drawn.threshold[1:] >= -0.85).all()
     assert (drawn.threshold[1:] <= -0.25).all()
+
+
+def test_vesicular_nuclei_are_pale_inside_with_a_dark_rim(tiles):
+    """Beside nuclei of the same patch that are not; of a patch with vesicular ones, some or all are."""
+    settings = dataclasses.replace(
+        BARE, size=256, prior=NucleusPrior(density=3000, area=80, area_spread=0.1), cleared=(0, 0), vesicular=1
+    )
+    inner, rims, shares = {True: [], False: []}, {True: [], False: []}, []
+    for seed in range(16):
+        drawn, patch = synthesize(tiles[0], settings, seed)
+        vesicle = drawn.strength[1:] > 0.3
+        assert (drawn.strength[1:][~vesicle] <= 0.3).all()
+        density = rgb_to_od(patch.image).mean(2)
+        depth = cv2.distanceTransform((patch.label > 0).astype(np.uint8), cv2.DIST_L2, 5)
+        for number in np.flatnonzero(np.bincount(patch.label.ravel(), minlength=len(vesicle) + 1)[1:] > 600):
+            nucleus = patch.label == number + 1
+            inner[bool(vesicle[number])].append(density[nucleus & (depth > 6)].mean())
+            rims[bool(vesicle[number])].append(density[nucleus & (depth > 1) & (depth < 4)].mean())
+        shares.append(vesicle.mean())
+    ratio = {kind: np.nanmean(inner[kind]) / np.nanmean(rims[kind]) for kind in (True, False)}
+    assert ratio[True] < 0.85 * ratio[False]
+    assert min(shares) < 0.3
+    assert max(shares) > 0.7
+
+
+def test_patches_with_vesicular_nuclei_have_larger_ones(tiles):
+    mean = {}
+    for share in (0, 1):
+        settings = dataclasses.replace(
+            BARE, size=256, prior=NucleusPrior(density=2000, area=60, area_spread=0.1), vesicular=share
+        )
+        areas = []
+        for seed in range(12):
+            areas.append(np.bincount(draw(tiles[0], settings, seed).mask.label.ravel())[1:])
+        mean[share] = np.mean(np.concatenate(areas))
+    # By a quarter on average: half of a patch's nuclei are vesicular, and half of the most is gained.
+    assert mean[1] / mean[0] == pytest.approx(1.25, abs=0.15)
 
 
 @pytest.mark.parametrize("cleared", [(0, 0), (1, 1)])
@@ -287,6 +326,7 @@ def test_sizes_in_micrometres_do_not_depend_on_the_scale(tissue):
             prior=prior,
             mask=MaskSettings(jitter=0.05, max_overlap=0, empty=0, mpp=mpp),
             distractors=DistractorSettings(mpp=mpp),
+            vesicular=0,
         )
         areas = []
         for seed in range(12):
@@ -322,6 +362,7 @@ def test_settings_can_be_compared_and_hashed():
         ({"depth": (1.0, 0.5)}, r"depth must be a range of non-negative values, got \(1.0, 0.5\)"),
         ({"depth": (-1, 1)}, r"depth must be a range of non-negative values, got \(-1, 1\)"),
         ({"edge_gain": (2, 1)}, "edge_gain must be a range of non-negative values"),
+        ({"vesicular": 1.2}, r"vesicular must lie within \[0, 1\], got 1.2"),
         ({"cleared": (0.5, 1.5)}, r"cleared must lie within \[0, 1\], got \(0.5, 1.5\)"),
         ({"blur_spots": -1}, "blur_spots must not be negative, got -1"),
         ({"stain_spread": 1.0}, r"stain_spread must lie in \[0, 1\), got 1.0"),
