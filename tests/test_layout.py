@@ -16,7 +16,7 @@ LAYERS = (
     {"transforms"},
     {"data", "handlers", "metrics", "postprocess", "losses", "networks"},
     {"tracking", "slides", "engines"},
-    {"cli", "summaries", "demo", "deploy", "__main__"},
+    {"cli", "summaries", "demo", "experiment", "deploy", "__main__"},
 )
 # Usable by all but the transforms, and using nothing but each other. The empty name is the package itself.
 LEAVES = {"", "atomic", "bundles", "errors", "progress", "record", "report", "threads", "workers"}

@@ -19,7 +19,7 @@ from ..atomic import write_atomically
 from ..data.images import find_images
 from ..data.refinement import CALIBRATION
 from ..errors import InputError
-from ..record import claim_output, finish_output, release_output, run_record
+from ..record import claim_output, finish_output, finished_run, release_output, run_record
 from .models import export_bundle
 from .trainer import TrainingDiverged
 
@@ -112,9 +112,12 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
     configuration |= {"seed": settings.seed, "mpp": settings.mpp, "config_file": str(output / _CONFIG)}
     configuration |= {"labelled_dir": None if settings.labelled is None else str(settings.labelled)}
     record = run_record("train", settings, find_images(tiles))
+    text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True).encode()
+    if (done := _finished(output, record, text)) is not None:
+        return done
     fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     claim_output(output, record, _PRODUCTS)
-    write_atomically(output / _CONFIG, yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(output / _CONFIG, text)
     try:
         workflow = _prepare(output / _CONFIG)
     except BaseException:
@@ -133,8 +136,21 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
         raise
     run.finish()
     shutil.rmtree(output / "models", ignore_errors=True)
-    finish_output(output, {**record, "metrics": dict(report.metrics), "warnings": list(report.warnings)})
+    results = {"metrics": dict(report.metrics), "warnings": list(report.warnings), "tracking": report.tracking}
+    finish_output(output, {**record, **results})
     return report
+
+
+def _finished(output: Path, record: dict[str, Any], config: bytes) -> TrainingReport | None:
+    """What a finished training with the same configuration has left, if all of it is there."""
+    done = finished_run(output, record)
+    if done is None or "tracking" not in done or not (output / _CONFIG).is_file():
+        return None
+    bundles = [output / name for name in (SEGMENTATION, SYNTHESIS)]
+    segmentation, synthesis = (each if (each / "models" / "model.pt").is_file() else None for each in bundles)
+    if (output / _CONFIG).read_bytes() != config or (segmentation is None and synthesis is None):
+        return None
+    return TrainingReport(segmentation, synthesis, done["metrics"], tuple(done["warnings"]), done["tracking"])
 
 
 def read_configuration(settings: TrainingSettings) -> dict[str, Any]:

@@ -193,7 +193,13 @@ def test_the_end_of_a_training_says_what_there_is_and_what_comes_next(tiles, tmp
     assert "holds the output of another run (seed was 0, now 1)" in line
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
 
-    # A damaged checkpoint does not become a training of another kind.
+    # Done is done, at once; a checkpoint is no longer needed.
+    assert train(tiles, output, "--overlay", tiny) == 0
+    assert capsys.readouterr().out == captured.out
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+    # Where it is, a damaged one does not become a training of another kind.
+    (output / "run.json").rename(output / "unfinished.json")
     (output / "checkpoint.pt").write_bytes(b"not tensors")
     assert train(tiles, output, "--overlay", tiny) == 2
     (line,) = capsys.readouterr().err.splitlines()
