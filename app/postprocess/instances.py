@@ -19,7 +19,9 @@ class InstanceSettings:
 
     Attributes:
         detection_threshold: probability above which the smoothed detection map marks a nucleus.
-        segmentation_threshold: probability above which a pixel belongs to a nucleus.
+        segmentation_threshold: probability above which a pixel belongs to a nucleus. Real nuclei are less sharply
+            bounded for the network than synthetic ones: at 0.6 its outlines lie on the edges of real ones where the
+            true ones lie on those of synthetic ones (see ``benchmarks/outlines.py``).
         detection_smoothing_um: standard deviation of the smoothing of the detection map, in µm. Noise splits nuclei,
             a wide smoothing loses small ones; 0.45 µm parts synthetic nuclei well (see ``benchmarks/instances.py``).
         segmentation_smoothing_um: the same of the segmentation map, whose noise frays outlines.
@@ -28,7 +30,7 @@ class InstanceSettings:
     """
 
     detection_threshold: float = 0.5
-    segmentation_threshold: float = 0.5
+    segmentation_threshold: float = 0.6
     detection_smoothing_um: float = 0.45
     segmentation_smoothing_um: float = 0.25
     min_area_um2: float = 6.0

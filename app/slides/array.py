@@ -16,12 +16,12 @@ from matplotlib.collections import PolyCollection
 from .drawing import fill_outlines, outline_edges
 from .model import load_segmenter
 from .outlining import Outliner
-from .plan import PlanSettings, plan_slide
+from .plan import PlanSettings, SlideTile, plan_slide
 from .resample import plan_axis, resample
 from .segmentation import SlideSegmenter
 from .table import GEOMETRY, outline_vertices
 
-__all__ = ["Segmentation", "segment"]
+__all__ = ["Segmentation", "maps_of", "segment"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +83,35 @@ def segment(image: np.ndarray, model: SlideSegmenter | Path | str | None = None,
         raise ValueError(f"mpp must be positive, got {mpp}")
     segmenter = model if isinstance(model, SlideSegmenter) else load_segmenter(model)
     seen = _at_scale(image, segmenter.instances.mpp / mpp)
-    height, width = seen.shape[:2]
-    window, stride = segmenter.plan.window, segmenter.plan.stride
-    (tile,) = plan_slide((width, height), None, PlanSettings(max(width, height), 0, window, stride))
-    beyond = ((0, tile.frame.bottom - height), (0, tile.frame.right - width), (0, 0))
-    maps = segmenter.predictor(np.pad(seen, beyond, mode="edge"), tile)
+    tile, maps = _predict(seen, segmenter)
     table = Outliner(segmenter.instances, None, mpp)(tile, seen, maps)
     polygons = shapely.from_wkb(table[GEOMETRY].to_numpy(zero_copy_only=False))
     rows = table.drop_columns([GEOMETRY]).to_pandas()
     edges, owner = outline_edges(*outline_vertices(table))
     label = fill_outlines(edges, owner + 1, (image.shape[0], image.shape[1]))
     return Segmentation(image, label, polygons, rows)
+
+
+def maps_of(image: np.ndarray, segmenter: SlideSegmenter) -> np.ndarray:
+    """What the network sees in an image at its own scale.
+
+    Args:
+        image: uint8, shape (H, W, 3), RGB.
+        segmenter: of :func:`~nucleosynth.slides.model.load_segmenter`.
+
+    Returns:
+        float16, shape (2, H, W): probability of the core of a nucleus, and of a nucleus.
+    """
+    return _predict(image, segmenter)[1]
+
+
+def _predict(image: np.ndarray, segmenter: SlideSegmenter) -> tuple[SlideTile, np.ndarray]:
+    """The image as one tile, and its maps."""
+    height, width = image.shape[:2]
+    window, stride = segmenter.plan.window, segmenter.plan.stride
+    (tile,) = plan_slide((width, height), None, PlanSettings(max(width, height), 0, window, stride))
+    beyond = ((0, tile.frame.bottom - height), (0, tile.frame.right - width), (0, 0))
+    return tile, segmenter.predictor(np.pad(image, beyond, mode="edge"), tile)
 
 
 def _at_scale(image: np.ndarray, step: float) -> np.ndarray:
