@@ -34,7 +34,7 @@ def ids(label):
     return sorted(set(label[label > 0].tolist()))
 
 
-@pytest.mark.parametrize("settings", [EXACT, InstanceSettings()])
+@pytest.mark.parametrize("settings", [EXACT, InstanceSettings(segmentation_threshold=0.5)])
 def test_two_touching_discs_with_a_core_each_are_two_nuclei(settings):
     segmentation = discs((32, 23), (32, 41))
     label = label_nuclei(discs((32, 23), (32, 41), radius=4), segmentation, settings)

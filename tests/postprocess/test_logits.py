@@ -5,7 +5,7 @@ from monai.data import MetaTensor
 
 from nucleosynth.postprocess import InstanceSettings, label_logits, label_nuclei
 
-EXACT = InstanceSettings(min_area_um2=0.01, detection_smoothing_um=0, segmentation_smoothing_um=0)
+EXACT = InstanceSettings(0.5, 0.5, detection_smoothing_um=0, segmentation_smoothing_um=0, min_area_um2=0.01)
 
 
 @pytest.fixture
