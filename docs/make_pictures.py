@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+import nucleosynth
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.data.preview import contact_sheet, draw_outlines
 from nucleosynth.transforms.masks import MaskSettings, NucleusClass
@@ -93,9 +94,13 @@ def main() -> None:
         "jitter 0.24": SynthesisSettings(mask=MaskSettings(jitter=0.24, empty=0)),
         "max_overlap 0.5": SynthesisSettings(mask=MaskSettings(max_overlap=0.5, empty=0)),
         "half of them lymphocytes": SynthesisSettings(mask=MaskSettings(classes=(lymphocytes,), empty=0)),
-        "chromatin cleared": SynthesisSettings(cleared=(0.5, 0.6)),
+        "vesicular": SynthesisSettings(vesicular=1),
         "sharp": SynthesisSettings(edge_gain=(0.4, 0.4), cleared=(0, 0), blur_spots=0),
     }
+    phantom = generate_phantom(PhantomSettings(width=1100, height=420, seed=SEED + 3, tissue_share=1.0))
+    found = nucleosynth.segment(phantom.image, mpp=0.25)
+    save("segmented.jpg", draw_outlines(phantom.image, found.label))
+
     save("variants.jpg", row({name: paint(tiles, 1, draw(tiles, 1, s))[1] for name, s in variants.items()}))
 
 
