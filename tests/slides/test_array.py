@@ -7,7 +7,9 @@ from matplotlib import pyplot
 import nucleosynth
 from nucleosynth.errors import InputError
 from nucleosynth.metrics import score_instances
-from nucleosynth.slides.array import segment
+from nucleosynth.postprocess import label_nuclei
+from nucleosynth.slides.array import maps_of, segment
+from nucleosynth.slides.model import load_segmenter
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,13 @@ def test_what_is_no_model_is_refused(tmp_path):
 def test_the_package_has_nothing_else_of_that_kind():
     with pytest.raises(AttributeError, match="module 'nucleosynth' has no attribute 'nonsense'"):
         nucleosynth.nonsense  # noqa: B018
+
+
+def test_maps_are_of_the_images_own_size_and_hold_its_nuclei(phantom, bundle):
+    segmenter = load_segmenter(bundle)
+    maps = maps_of(phantom.image[:301, :403], segmenter)
+    assert maps.dtype == np.float16
+    assert maps.shape == (2, 301, 403)
+    assert 0 <= maps.min() <= maps.max() <= 1
+    label = label_nuclei(*maps, segmenter.instances)
+    assert label.max() == len(segment(phantom.image[:301, :403], segmenter, mpp=0.25).polygons) > 10
