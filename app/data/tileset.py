@@ -18,7 +18,7 @@ from .quality import tissue_share
 __all__ = ["Tile", "TileSet", "load_tiles"]
 
 DEFAULT_MPP = 0.25
-_TABLE = "tiles.csv"
+_TABLE, _TILES = "tiles.csv", "tiles"
 # Share of tissue under which a tile is glass: nothing can be learnt from it.
 _LEAST_TISSUE = 0.01
 
@@ -56,8 +56,8 @@ class TileSet:
 def load_tiles(folder: Path, size: int, mpp: float | None = None, threads: int = 1) -> TileSet:
     """Find the tiles of a folder and check every one.
 
-    In the output of ``nucleosynth tiles`` the table says which tiles there are, of which type and scale. In any other
-    folder every image is a tile, its type the folder it lies in.
+    In the output of ``nucleosynth tiles``, and in the folder ``tiles`` in it, the table says which tiles there are, of
+    which type and scale. In any other folder every image is a tile, its type the folder it lies in.
 
     Args:
         folder: where the tiles are.
@@ -71,6 +71,8 @@ def load_tiles(folder: Path, size: int, mpp: float | None = None, threads: int =
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
+    if folder.name == _TILES and (folder.parent / _TABLE).exists():
+        folder = folder.parent  # Without the table all would silently be of one type.
     found = _from_table(folder) if (folder / _TABLE).exists() else _from_images(folder)
     scale = mpp or _recorded_mpp(folder) or DEFAULT_MPP
 

@@ -40,6 +40,12 @@ def test_the_table_says_which_tiles_there_are_and_the_record_their_scale(sampled
     assert load_tiles(sampled, size=128, mpp=0.3).mpp == 0.3
 
 
+def test_the_folder_of_tiles_inside_is_the_same_set(sampled):
+    whole, inside = load_tiles(sampled, 96), load_tiles(sampled / "tiles", 96)
+    assert inside == whole
+    assert len({tile.type for tile in inside.tiles}) == 2
+
+
 def test_tiles_of_an_unfinished_run_are_refused(sampled):
     (sampled / "run.json").unlink()
     with pytest.raises(InputError, match="did not finish here; run it again"):
