@@ -6,8 +6,10 @@ import csv
 import io
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ import yaml
 
 from nucleosynth.bundles import bundle_path
 
-from .atomic import write_atomically
+from .atomic import replace_atomically, write_atomically
 from .data.images import read_image, write_label
 from .data.labelled import find_labelled
 from .engines import TrainingSettings, train_networks
+from .engines.training import read_configuration
 from .errors import InputError
 from .metrics import InstanceScores
 from .postprocess import otsu_nuclei
@@ -30,11 +33,13 @@ from .slides.evaluation import ImageScores, evaluate_folders, mean_scores, write
 from .slides.model import load_segmenter
 from .slides.segmentation import segment_slides
 from .slides.settings import SegmentSettings
+from .tracking import tracking_uri
 
 __all__ = ["Experiment", "ExperimentSettings", "Fold", "Row", "Trial", "read_experiment", "run_experiment"]
 
-METHODS = ("train", "otsu")
+_METHODS = ("train", "otsu")
 _TABLE, _CSV, _RUNS = "table.md", "table.csv", "runs"
+_TRACKING = "MLFLOW_TRACKING_URI"
 _SHOWN = ("dice", "avg", "aji", "pq")
 
 
@@ -158,6 +163,8 @@ def read_experiment(name: str) -> Experiment:
         named = {experiment.test} | {data for trial in trials for data in (trial.tiles, trial.labelled) if data}
         if unknown := named - set(experiment.data):
             raise ValueError(f"it names data that it does not describe: {', '.join(sorted(unknown))}")
+        if twice := [slug for slug, count in Counter(_slug(trial.name) for trial in trials).items() if count > 1]:
+            raise ValueError(f"two trials would share a folder: {', '.join(twice)}")
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a description of an experiment ({error})") from error
     return experiment
@@ -166,8 +173,8 @@ def read_experiment(name: str) -> Experiment:
 def _trial(content: dict[str, Any]) -> Trial:
     folds = tuple(Fold(**{key: tuple(value) for key, value in fold.items()}) for fold in content.pop("folds", [{}]))
     trial = Trial(folds=folds, overlays=tuple(content.pop("overlays", ())), **content)
-    if trial.method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {trial.method!r}")
+    if trial.method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {trial.method!r}")
     if trial.method == "train" and trial.tiles is None:
         raise ValueError(f"{trial.name}: a training needs tiles")
     return trial
@@ -178,7 +185,7 @@ class _Run:
     """For the record: what the scores depend on besides the files."""
 
     experiment: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any]
 
 
 def run_experiment(
@@ -205,6 +212,8 @@ def run_experiment(
             raise InputError(f"{name}: a folder is missing, {what}; give --data {name}=DIR")
         if not data[name].is_dir():
             raise InputError(f"{data[name]}: no such folder")
+    for trial in experiment.trials:
+        _check(trial, data, settings)
     pairs = find_labelled(data[experiment.test])
     record = run_record(
         "experiment", _Run(asdict(experiment), asdict(settings)), [path for pair in pairs for path in pair]
@@ -219,20 +228,28 @@ def run_experiment(
     return rows
 
 
-class _one_store:
+def _check(trial: Trial, data: Mapping[str, Path], settings: ExperimentSettings) -> None:
+    """Find out now, and not after hours of other trainings, what cannot be trained."""
+    if trial.method != "train" or trial.tiles is None:
+        return
+    try:
+        read_configuration(settings.training(trial, 0, data[trial.labelled] if trial.labelled else None))
+    except ValueError as error:
+        raise InputError(f"{trial.name}: {error}") from error
+    if any(fold.without for fold in trial.folds) and not (data[trial.tiles] / "images").is_dir():
+        raise InputError(f"{data[trial.tiles]}: to leave images out of a training it needs images/ and labels/")
+
+
+@contextmanager
+def _one_store(output: Path) -> Iterator[None]:
     """All trainings of an experiment are runs of one MLflow database, to be compared there."""
-
-    _VARIABLE = "MLFLOW_TRACKING_URI"
-
-    def __init__(self, output: Path) -> None:
-        self.uri, self.given = f"sqlite:///{(output / 'mlflow.db').resolve()}", os.environ.get(self._VARIABLE)
-
-    def __enter__(self) -> None:
-        os.environ.setdefault(self._VARIABLE, self.uri)
-
-    def __exit__(self, *_: object) -> None:
-        if self.given is None:
-            os.environ.pop(self._VARIABLE, None)
+    given = os.environ.get(_TRACKING)
+    os.environ[_TRACKING] = tracking_uri(output)
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[_TRACKING]
 
 
 def _trial_row(
@@ -288,10 +305,8 @@ def _part_of(folder: Path, place: Path, only: Sequence[str], without: Sequence[s
         for path, kind in ((image, "images"), (label, "labels")):
             target = place / kind / path.name
             if wanted and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_name(f".{target.name}.part")
-                shutil.copyfile(path, partial)
-                os.replace(partial, target)
+                with replace_atomically(target) as partial:
+                    shutil.copyfile(path, partial)
     if not place.is_dir():
         raise InputError(f"{folder}: no image is left of it by {', '.join([*only, *without])}")
     return place
@@ -320,7 +335,7 @@ def _as_markdown(experiment: Experiment, rows: Sequence[Row], settings: Experime
 def _lines(experiment: Experiment, rows: Sequence[Row], settings: ExperimentSettings) -> Iterator[str]:
     yield f"# {experiment.title}"
     yield ""
-    yield f"Preset `{settings.preset}`, {settings.seeds} seeds: mean, and standard deviation over seeds in brackets."
+    yield f"Preset `{settings.preset}`, {settings.seeds} seed{'s' * (settings.seeds > 1)}: mean, and standard deviation over seeds in brackets."
     yield ""
     yield "| | " + " | ".join(_SHOWN) + " |"
     yield "|---" * (len(_SHOWN) + 1) + "|"

@@ -126,6 +126,28 @@ def test_a_wrong_description_is_one_line(tmp_path, trial, changes, message):
         read_experiment(describe(tmp_path / "wrong.yaml", trial, **changes))
 
 
+def test_trials_that_cannot_be_trained_are_found_before_any_training(data, tmp_path):
+    def run(trial, folders=data):
+        experiment = read_experiment(describe(tmp_path / "wrong.yaml", {"name": "Otsu", "method": "otsu"}, trial))
+        run_experiment(experiment, folders, tmp_path / "out", ExperimentSettings("quick"))
+
+    with pytest.raises(InputError, match="x: labelled must name a folder"):
+        run({"name": "x", "tiles": "train", "overlays": ["supervised"]})
+    with pytest.raises(InputError, match="nonsense: neither an overlay"):
+        run({"name": "x", "tiles": "train", "overlays": ["nonsense"]})
+    # Images that a fold leaves out must not come in as plain tiles.
+    plain = data | {"train": data["train"] / "images"}
+    with pytest.raises(InputError, match="to leave images out of a training it needs"):
+        run({"name": "x", "tiles": "train", "folds": [{"without": ["a*"]}]}, plain)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_trials_of_one_folder_are_refused(tmp_path):
+    same = [{"name": name, "method": "otsu"} for name in ("No weights", "no-weights")]
+    with pytest.raises(InputError, match="two trials would share a folder: no-weights"):
+        read_experiment(describe(tmp_path / "same.yaml", *same))
+
+
 def test_missing_folders_and_experiments_are_named(data, tmp_path, capsys):
     assert main(["experiment", "nonsense", "-o", str(tmp_path / "out")]) == 2
     assert "nonsense: no such experiment; give one of table1, table2, table3" in capsys.readouterr().err
