@@ -335,7 +335,8 @@ def _as_markdown(experiment: Experiment, rows: Sequence[Row], settings: Experime
 def _lines(experiment: Experiment, rows: Sequence[Row], settings: ExperimentSettings) -> Iterator[str]:
     yield f"# {experiment.title}"
     yield ""
-    yield f"Preset `{settings.preset}`, {settings.seeds} seed{'s' * (settings.seeds > 1)}: mean, and standard deviation over seeds in brackets."
+    seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds"
+    yield f"Preset `{settings.preset}`, {seeds}: mean, and standard deviation over seeds in brackets."
     yield ""
     yield "| | " + " | ".join(_SHOWN) + " |"
     yield "|---" * (len(_SHOWN) + 1) + "|"

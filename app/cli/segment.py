@@ -8,15 +8,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from ..slides.settings import (
-    FORMATS,
-    NORMALIZATIONS,
-    READERS,
-    SegmentSettings,
-    chosen_formats,
-)
+from ..slides.settings import FORMATS, NORMALIZATIONS, SegmentSettings, chosen_formats
 from ..summaries import say_segmented
 from .application import app
+from .options import InputScale, Reader
 
 __all__ = ["segment"]
 
@@ -40,16 +35,8 @@ def segment(
             show_default="the network that is shipped",
         ),
     ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="Scale of the inputs in µm per pixel, for those that do not carry it.", show_default=False),
-    ] = None,
-    reader: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(READERS), autocompletion=lambda: list(READERS), help="Library that reads the slides."
-        ),
-    ] = _SEGMENT.reader,
+    mpp: InputScale = None,
+    reader: Reader = _SEGMENT.reader,
     whole: Annotated[bool, typer.Option("--whole", help="Segment glass as well, not only tissue.")] = _SEGMENT.whole,
     normalize: Annotated[
         str,

@@ -12,12 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import InputError
-from ..slides.settings import (
-    READERS,
-    TYPE_SOURCES,
-    TileSettings,
-)
+from ..slides.settings import TYPE_SOURCES, TileSettings
 from .application import app
+from .options import InputScale, Reader
 
 __all__ = ["tiles"]
 
@@ -33,10 +30,7 @@ def tiles(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the tiles.")],
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="Scale of the inputs in µm per pixel, for those that do not carry it.", show_default=False),
-    ] = _TILES.mpp,
+    mpp: InputScale = _TILES.mpp,
     target_mpp: Annotated[float, typer.Option(help="Scale of the tiles in µm per pixel.")] = _TILES.target_mpp,
     size: Annotated[int, typer.Option(help="Width and height of a tile in pixels.")] = _TILES.size,
     per_slide: Annotated[int, typer.Option(help="At most so many tiles of one slide.")] = _TILES.per_slide,
@@ -48,12 +42,7 @@ def tiles(
             help="What makes images one tissue type: their folder, or each image by itself.",
         ),
     ] = _TILES.type_by,
-    reader: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(READERS), autocompletion=lambda: list(READERS), help="Library that reads the slides."
-        ),
-    ] = _TILES.reader,
+    reader: Reader = _TILES.reader,
     seed: Annotated[int, typer.Option(help="Seed of the random choice of tiles.")] = _TILES.seed,
 ) -> None:
     """Sample unlabelled tiles of tissue from slides and images.
