@@ -28,9 +28,9 @@ from nucleosynth.postprocess import InstanceSettings, label_nuclei
 from nucleosynth.transforms.synthesis import SynthesisSettings
 
 VALUES = {
-    "detection_threshold": (0.35, 0.4, 0.45, 0.5, 0.55, 0.6),
-    "segmentation_threshold": (0.4, 0.45, 0.5, 0.55, 0.6),
-    "detection_smoothing_um": (0.0, 0.15, 0.3, 0.45, 0.6, 0.9),
+    "detection_prominence": (0.1, 0.15, 0.2, 0.25, 0.3),
+    "segmentation_threshold": (0.5, 0.55, 0.6, 0.65),
+    "detection_smoothing_um": (0.3, 0.45, 0.6, 0.75, 0.9),
     "segmentation_smoothing_um": (0.0, 0.25, 0.5, 0.8),
     "min_area_um2": (1.5, 3.0, 6.0, 10.0),
 }

@@ -23,11 +23,11 @@ def demo(
 ) -> None:
     """Show all of it, small, on sample slides that the program makes itself.
 
-    Takes about a minute. Read DIR/report.html when it is done.
+    Takes some five minutes on two cores. Read DIR/report.html when it is done.
     """
     if seed < 0:
         raise InputError(f"--seed must not be negative, got {seed}")
-    from ..demo import run_demo
+    from ..demo import DemoSettings, run_demo
 
-    report = run_demo(output, seed)
+    report = run_demo(output, DemoSettings(seed=seed))
     Console(highlight=False).print(f"Read [bold]{escape(os.fspath(report))}[/]", soft_wrap=True)

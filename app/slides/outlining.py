@@ -15,7 +15,7 @@ from .plan import SlideTile, TissueMap, owned
 from .store import PartStore
 from .table import nuclei_table
 
-__all__ = ["Outliner", "write_part"]
+__all__ = ["Outliner", "ready", "write_part"]
 
 
 # Just short of the middle between pixels, so that programs that draw the outlines fill the same pixels.
@@ -74,3 +74,7 @@ def write_part(
     table = outliner(tile, image, maps)
     store.write(tile.number, table)
     return len(table), time.perf_counter() - begun
+
+
+def ready() -> None:
+    """Do nothing: a process to which this is sent has imported all that outlining takes."""

@@ -23,7 +23,7 @@ from ..workers import worker_pool
 from .exports import draw_overview, write_geojson
 from .formats import WRITERS, check_formats, formats_there, write_formats
 from .normalisation import SlideStain, measure_stain
-from .outlining import Outliner, write_part
+from .outlining import Outliner, ready, write_part
 from .plan import Box, PlanSettings, SlideTile, plan_slide
 from .prediction import PendingMaps, TilePredictor
 from .reader import SlideReader, open_slide
@@ -218,6 +218,9 @@ def _segment_slide(
         check_formats(source.path, formats)
         outliner = Outliner(segmenter.instances, tissue, slide.mpp)
         missing = [tile for tile in tiles if not store.has(tile.number)]
+        if missing:
+            # A process imports what it needs while the first frame is read, and the network has not begun.
+            pool.submit(ready)
         measuring = time.perf_counter()
         stain = measure_stain(slide, settings.normalize, segmenter.instances.mpp)
         seconds.normalize = time.perf_counter() - measuring

@@ -31,7 +31,7 @@ from ..errors import InputError
 from .flatten import valid_key
 from .store import TrackingStore, check_server, open_store, quiet
 
-__all__ = ["RUN_FILE", "RunDescription", "TrackedRun", "open_run", "record_tags"]
+__all__ = ["RUN_FILE", "RunDescription", "TrackedRun", "known_run", "open_run", "record_tags"]
 
 RUN_FILE = "mlflow_run.json"
 _CONFIG, _MODEL, _TRACEBACK = "config", "bundle", "error.txt"
@@ -136,6 +136,18 @@ def open_run(output_dir: Path, description: RunDescription, iteration: int = 0) 
         monitor = SystemMetricsMonitor(run.info.run_id, resume_logging=found is not None, tracking_uri=store.uri)
         monitor.start()
     return TrackedRun(store, run.info.run_id, run.info.experiment_id, monitor)
+
+
+def known_run(output_dir: Path) -> str:
+    """MLflow's id of the run of a training.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    known = _read_known(output_dir)
+    if known is None:
+        raise InputError(f"{output_dir}: has no {RUN_FILE}, so no training was recorded here")
+    return known.run_id
 
 
 class TrackedRun:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from skimage.segmentation import watershed
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.metrics import score_instances
 from nucleosynth.postprocess import InstanceSettings, label_nuclei
+from nucleosynth.postprocess.peaks import prominent_peaks
 from nucleosynth.transforms.stain import fill_small_holes
 from nucleosynth.transforms.targets import nucleus_targets
 
@@ -140,12 +143,21 @@ def test_smoothing_of_the_segmentation_takes_lone_pixels_away():
         assert label[32, 32]
 
 
-@pytest.mark.parametrize(("detection", "segmentation", "nuclei"), [(0.5, 0.5, 2), (0.7, 0.5, 1), (0.5, 0.85, 0)])
-def test_thresholds(detection, segmentation, nuclei):
-    """Two discs that touch, of probability 0.8, with cores of probability 0.6."""
+@pytest.mark.parametrize(("segmentation", "nuclei"), [(0.5, 2), (0.85, 0)])
+def test_segmentation_threshold(segmentation, nuclei):
+    """Two discs that touch, of probability 0.8."""
     cores, inside = 0.6 * discs((32, 23), (32, 41), radius=4), 0.8 * discs((32, 23), (32, 41))
-    settings = InstanceSettings(detection, segmentation, min_area_um2=0.01, **RAW)
+    settings = InstanceSettings(segmentation_threshold=segmentation, min_area_um2=0.01, **RAW)
     assert label_nuclei(cores, inside, settings).max() == nuclei
+
+
+@pytest.mark.parametrize(("prominence", "nuclei"), [(0.2, 2), (0.4, 1), (0.65, 1)])
+def test_two_peaks_are_two_nuclei_if_the_map_falls_far_enough_between_them(prominence, nuclei):
+    """From cores of 0.9 and 0.6 to 0.3; either lies above one half, and so would all between 0.6 and 0.9."""
+    segmentation = discs((32, 23), (32, 41))
+    detection = 0.3 * segmentation + 0.6 * discs((32, 23), radius=4) + 0.3 * discs((32, 41), radius=4)
+    settings = InstanceSettings(detection_prominence=prominence, min_area_um2=0.01, **RAW)
+    assert label_nuclei(detection, segmentation, settings).max() == nuclei
 
 
 def test_a_probability_of_exactly_the_threshold_is_no_nucleus():
@@ -172,15 +184,14 @@ def test_no_segmented_pixel_is_lost_and_none_is_added(both):
 
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(maps)
-def test_cores_that_do_not_touch_are_never_in_one_nucleus(both):
-    label = label_nuclei(*both, EXACT)
+def test_cores_with_nothing_between_them_are_never_in_one_nucleus(both):
+    """Pieces of the detection map that 0 lies between, and that rise to a half: each is a nucleus, or more."""
     # A hole in the segmentation is filled, so that a core may run through it.
     inside = fill_small_holes(both[1] > 0.5, 100 / EXACT.mpp**2)
-    cores = ((both[0] > 0.5) & inside).astype(np.uint8)
-    count, core = cv2.connectedComponents(cores, connectivity=4)
-    owners = [set(label[core == number].tolist()) for number in range(1, count)]
-    assert all(len(owner) == 1 for owner in owners)
-    assert len(set().union(*owners)) == count - 1
+    label = label_nuclei(*both, replace(EXACT, detection_prominence=0.25))
+    count, pieces = cv2.connectedComponents(((both[0] > 0) & inside).astype(np.uint8), connectivity=4)
+    tops = [np.argmax(np.where(pieces == number, both[0], -1)) for number in range(1, count)]
+    assert len(set(label.ravel()[tops].tolist())) == count - 1
 
 
 @pytest.mark.parametrize(("mpp", "least"), [(0.25, 0.99), (0.5, 0.97)])
@@ -223,8 +234,8 @@ def test_maps_of_different_or_wrong_shapes_are_refused():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"detection_threshold": 0}, r"detection_threshold must lie in \(0, 1\), got 0"),
-        ({"detection_threshold": 1.0}, r"detection_threshold must lie in \(0, 1\), got 1.0"),
+        ({"detection_prominence": 0}, r"detection_prominence must lie in \(0, 1\], got 0"),
+        ({"detection_prominence": 1.1}, r"detection_prominence must lie in \(0, 1\], got 1.1"),
         ({"segmentation_threshold": 1.5}, r"segmentation_threshold must lie in \(0, 1\), got 1.5"),
         ({"detection_smoothing_um": -0.1}, "detection_smoothing_um must not be negative, got -0.1"),
         ({"segmentation_smoothing_um": -1}, "segmentation_smoothing_um must not be negative, got -1"),
@@ -239,15 +250,17 @@ def test_wrong_settings_are_refused(setting, message):
 
 
 @given(hnp.arrays(np.float32, (18, 22), elements=st.floats(0, 1, width=16)), st.integers(0, 10**6))
-def test_regions_of_one_core_are_what_a_watershed_of_all_would_make_of_them(noise, seed):
-    """The paper's rule, written down plainly: cores, and regions without any, are the markers of one watershed."""
-    chosen = InstanceSettings(detection_smoothing_um=0.2, min_area_um2=0, mpp=0.25)
+def test_regions_of_one_peak_are_what_a_watershed_of_all_would_make_of_them(noise, seed):
+    """The paper's rule, written down plainly: peaks, and regions without any, are the markers of one watershed."""
+    chosen = InstanceSettings(0.05, detection_smoothing_um=0.2, min_area_um2=0, mpp=0.25)
     detection = cv2.GaussianBlur(noise, (0, 0), 1.0)
     segmentation = cv2.GaussianBlur(np.random.default_rng(seed).random(noise.shape, np.float32), (0, 0), 1.0)
     found = label_nuclei(detection, segmentation, chosen)
     mask = found > 0
     cores = cv2.GaussianBlur(detection, (0, 0), 0.8)
-    markers = connected_pieces((cores > 0.5) & mask, connectivity=1)
+    markers = np.zeros(mask.shape, int)
+    peaks = prominent_peaks(np.where(mask, cores, 0), chosen.detection_prominence)
+    markers.ravel()[peaks] = np.arange(1, len(peaks) + 1)
     regions = connected_pieces(mask, connectivity=1)
     without = ~np.isin(regions, np.unique(regions[markers > 0])) & mask
     markers[without] = regions[without] + markers.max()
