@@ -34,7 +34,7 @@ def train(
         typer.Option(
             metavar="NAME_OR_FILE",
             help="Configuration to lay over: no_reference, no_weights, no_hard, no_refinement, supervised, real_mix, "
-            "or a YAML file. May be given several times.",
+            "self_train, or a YAML file. May be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -42,6 +42,14 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR", help="Expert's images/ and labels/, for supervised and real_mix.", show_default=False
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Trained network that labels the tiles, for self_train.",
+            show_default="the network that is shipped",
         ),
     ] = None,
     mpp: Annotated[
@@ -62,7 +70,7 @@ def train(
     from ..engines import TrainingDiverged, TrainingSettings, train_networks
 
     try:
-        settings = TrainingSettings(preset, tuple(overlay or ()), seed, mpp, labelled)
+        settings = TrainingSettings(preset, tuple(overlay or ()), seed, mpp, labelled, teacher)
     except ValueError as error:
         raise InputError(f"--{error}") from error
     try:

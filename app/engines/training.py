@@ -21,17 +21,20 @@ from ..data.refinement import CALIBRATION
 from ..errors import InputError
 from ..record import claim_output, finish_output, finished_run, release_output, run_record
 from .models import export_bundle
+from .teaching import teacher_weights
 from .trainer import TrainingDiverged
 
 __all__ = ["PRESETS", "TrainingReport", "TrainingSettings", "read_configuration", "train_networks"]
 
 PRESETS = ("quick", "default", "paper")
+_SELF_TRAIN = "self_train"
 SEGMENTATION, SYNTHESIS = "nuclei_segmentation", "nuclei_synthesis"
 _CONFIG = "config.yaml"
 _PRODUCTS = (
     "models",
     "checkpoint.pt",
     "diagnostics",
+    "taught",
     _CONFIG,
     SEGMENTATION,
     SYNTHESIS,
@@ -51,6 +54,8 @@ class TrainingSettings:
         seed: of everything that is drawn.
         mpp: scale of the tiles, µm per pixel; None takes it from the tiles, else 0.25.
         labelled: folder with ``images`` and ``labels`` for the overlays ``supervised`` and ``real_mix``.
+        teacher: output of another training, or its bundle, for the overlay ``self_train``; None takes the network that
+            is shipped.
     """
 
     preset: str = "default"
@@ -58,6 +63,7 @@ class TrainingSettings:
     seed: int = 0
     mpp: float | None = None
     labelled: Path | None = None
+    teacher: Path | None = None
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -68,6 +74,8 @@ class TrainingSettings:
             raise ValueError(f"seed must be less than 2**32, got {self.seed}")
         if self.labelled is None and {"supervised", "real_mix"} & set(self.overlays):
             raise ValueError("labelled must name a folder of labelled images for the overlays supervised and real_mix")
+        if self.teacher is not None and _SELF_TRAIN not in self.overlays:
+            raise ValueError(f"teacher is for the overlay {_SELF_TRAIN}")
         if self.mpp is not None and not self.mpp > 0:
             raise ValueError(f"mpp must be positive, got {self.mpp}")
 
@@ -111,7 +119,9 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
     configuration |= {"dataset_dir": str(tiles), "output_dir": str(output), "finish_run": False}
     configuration |= {"seed": settings.seed, "mpp": settings.mpp, "config_file": str(output / _CONFIG)}
     configuration |= {"labelled_dir": None if settings.labelled is None else str(settings.labelled)}
-    record = run_record("train", settings, find_images(tiles))
+    configuration["teacher_dir"] = None if settings.teacher is None else str(settings.teacher)
+    taught = [teacher_weights(settings.teacher)] if _SELF_TRAIN in settings.overlays else []
+    record = run_record("train", settings, [*find_images(tiles), *taught])
     text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True).encode()
     if (done := _finished(output, record, text)) is not None:
         return done

@@ -30,6 +30,8 @@ class InstanceSettings:
             ``benchmarks/instances.py``).
         segmentation_smoothing_um: the same of the segmentation map, whose noise frays outlines.
         min_area_um2: least area of a nucleus, in µm².
+        min_probability: least mean of the segmentation map over a nucleus, in [0, 1]; cytoplasm and debris that
+            pass the threshold often do so barely.
         mpp: scale of the maps, µm per pixel.
     """
 
@@ -38,6 +40,7 @@ class InstanceSettings:
     detection_smoothing_um: float = 0.6
     segmentation_smoothing_um: float = 0.25
     min_area_um2: float = 6.0
+    min_probability: float = 0.75
     mpp: float = 0.25
 
     def __post_init__(self) -> None:
@@ -45,6 +48,8 @@ class InstanceSettings:
             raise ValueError(f"segmentation_threshold must lie in (0, 1), got {self.segmentation_threshold}")
         if not 0 < self.detection_prominence <= 1:
             raise ValueError(f"detection_prominence must lie in (0, 1], got {self.detection_prominence}")
+        if not 0 <= self.min_probability <= 1:
+            raise ValueError(f"min_probability must lie in [0, 1], got {self.min_probability}")
         for name in ("detection_smoothing_um", "segmentation_smoothing_um", "min_area_um2"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -56,7 +61,8 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     """Divide the segmentation map into nuclei.
 
     Peaks of the detection map are the markers, and every region of the segmentation without one becomes a marker as a
-    whole, so that no segmented nucleus is lost (paper's rule). Holes within a nucleus are filled.
+    whole, so that no segmented nucleus is lost (paper's rule). Holes within a nucleus are filled. What is too small,
+    or doubtful all over, is dropped at last.
 
     Args:
         detection: float, shape (H, W), probability of being in the core of a nucleus.
@@ -73,7 +79,7 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     # A hole is never larger than the largest nuclei; larger gaps are rings of nuclei around tissue.
     mask = fill_small_holes(inside > settings.segmentation_threshold, 100 / settings.mpp**2)
     label = _divided(cores, _markers(cores, mask, settings), mask)
-    return _drop_small(label, settings.min_area_um2 / settings.mpp**2)
+    return _drop(label, segmentation, settings.min_area_um2 / settings.mpp**2, settings.min_probability)
 
 
 def _smooth(probability: np.ndarray, sigma: float) -> np.ndarray:
@@ -113,12 +119,13 @@ def _divided(cores: np.ndarray, peaks: np.ndarray, mask: np.ndarray) -> np.ndarr
     return label
 
 
-def _drop_small(label: np.ndarray, least: float) -> np.ndarray:
-    """Remove instances under an area, in pixels, and number the others from 1 without gaps; in place."""
+def _drop(label: np.ndarray, segmentation: np.ndarray, least_area: float, least_mean: float) -> np.ndarray:
+    """Remove instances under an area, in pixels, or a mean of the map, and number the others from 1; in place."""
     inside = np.flatnonzero(label)
     ids = label.ravel()[inside]
     area = np.bincount(ids, minlength=1)
-    keep = (area >= least) & (area > 0)
+    total = np.bincount(ids, segmentation.ravel()[inside], minlength=1)
+    keep = (area >= least_area) & (area > 0) & (total >= least_mean * area)
     numbers = np.zeros(len(area), np.int32)
     numbers[keep] = np.arange(1, np.count_nonzero(keep) + 1)
     label.ravel()[inside] = numbers[ids]

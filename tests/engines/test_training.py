@@ -183,6 +183,7 @@ def test_two_processes_train_one_model(tiles, overlay, tmp_path):
         (("no_refinement",), lambda c: c["train"]["schedule"]["skip"] == ["refiner"]),
         (("supervised",), lambda c: "labelled" in c["train"]["dataset"]["_target_"]),
         (("real_mix",), lambda c: c["train"]["labelled"] is not None),
+        (("self_train",), lambda c: c["train"]["labelled"] is not None and c["train"]["refiner"] is None),
         (("no_hard", "no_weights"), lambda c: c["train"]["weighting"] is None),
     ],
 )
@@ -191,9 +192,34 @@ def test_each_ingredient_is_a_switch(names, check):
     assert not check(read_configuration(TrainingSettings("quick")))
 
 
+def test_a_trained_network_teaches_another(trained, tiles, overlay, tmp_path):
+    teacher, report = trained
+    settings = TrainingSettings("quick", (overlay, "self_train", _short(tmp_path)), teacher=teacher)
+    taught = train_networks(tiles, tmp_path / "out", settings)
+    assert taught.synthesis is None
+    assert list((tmp_path / "out" / "taught").rglob("*.png"))
+    before, after = (torch.load(each / "models" / "model.pt") for each in (report.segmentation, taught.segmentation))
+    assert before.keys() == after.keys()
+    # It goes on from where the teacher is: some steps change weights by less than a tenth.
+    change = sum((after[key] - before[key]).square().sum() for key in before)
+    assert 0 < change < 0.01 * sum(value.square().sum() for value in before.values())
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert any(given["path"].endswith("model.pt") for given in record["inputs"])
+
+
+def _short(folder):
+    path = folder / "short.yaml"
+    path.write_text("phases:\n- {task: 1, iterations: 3}\n")
+    return str(path)
+
+
 def test_bad_settings_are_refused_in_one_line(tiles, tmp_path):
     with pytest.raises(ValueError, match="preset must be one of quick, default, paper, got 'fast'"):
         TrainingSettings("fast")
+    with pytest.raises(ValueError, match="teacher is for the overlay self_train"):
+        TrainingSettings(teacher=tmp_path)
+    with pytest.raises(InputError, match="no bundle that segments slides"):
+        train_networks(tiles, tmp_path / "a", TrainingSettings("quick", ("self_train",), teacher=tiles))
     with pytest.raises(ValueError, match="seed must not be negative"):
         TrainingSettings(seed=-1)
     with pytest.raises(InputError, match="no_such: neither an overlay of the bundle nuclei_segmentation nor a file"):

@@ -17,7 +17,7 @@ from nucleosynth.transforms.stain import fill_small_holes
 from nucleosynth.transforms.targets import nucleus_targets
 
 # Maps are taken as they are, and every pixel, of 0.0625 µm², is large enough to be a nucleus.
-RAW = {"detection_smoothing_um": 0, "segmentation_smoothing_um": 0}
+RAW = {"detection_smoothing_um": 0, "segmentation_smoothing_um": 0, "min_probability": 0}
 EXACT = InstanceSettings(min_area_um2=0.01, **RAW)
 
 # Probabilities in steps of a quarter, so that the thresholds of one half are met exactly, too.
@@ -114,6 +114,18 @@ def test_a_piece_of_exactly_the_least_area_stays():
     for least, kept in ((6.0, 1), (6.01, 0)):
         settings = InstanceSettings(min_area_um2=least, mpp=0.5, **RAW)
         assert label_nuclei(segmentation, segmentation, settings).max() == kept
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.0, 3), (0.69, 3), (0.71, 2), (0.96, 0)])
+def test_nuclei_that_are_doubtful_all_over_are_dropped(least, kept):
+    """Of means 0.7 and 0.95, and one of 0.95 with a doubtful rim, which has 0.92."""
+    segmentation = 0.7 * discs((16, 16)) + 0.95 * discs((48, 48))
+    segmentation += np.maximum(0.7 * discs((16, 48)), 0.95 * discs((16, 48), radius=9)).astype(np.float32)
+    settings = InstanceSettings(**{**RAW, "min_probability": least})
+    label = label_nuclei(np.zeros_like(segmentation), segmentation, settings)
+    assert ids(label) == list(range(1, kept + 1))
+    assert bool(label[48, 48]) == (kept > 0)
+    assert bool(label[16, 16]) == (kept == 3)
 
 
 def test_a_least_area_of_0_leaves_no_gap_in_the_ids():
@@ -240,6 +252,7 @@ def test_maps_of_different_or_wrong_shapes_are_refused():
         ({"detection_smoothing_um": -0.1}, "detection_smoothing_um must not be negative, got -0.1"),
         ({"segmentation_smoothing_um": -1}, "segmentation_smoothing_um must not be negative, got -1"),
         ({"min_area_um2": -1}, "min_area_um2 must not be negative, got -1"),
+        ({"min_probability": 1.2}, r"min_probability must lie in \[0, 1\], got 1.2"),
         ({"mpp": 0}, "mpp must be positive, got 0"),
         ({"mpp": float("nan")}, "mpp must be positive, got nan"),
     ],

@@ -5,7 +5,13 @@ from monai.data import MetaTensor
 
 from nucleosynth.postprocess import InstanceSettings, label_logits, label_nuclei
 
-EXACT = InstanceSettings(0.5, 0.5, detection_smoothing_um=0, segmentation_smoothing_um=0, min_area_um2=0.01)
+EXACT = InstanceSettings(
+    segmentation_threshold=0.5,
+    detection_smoothing_um=0,
+    segmentation_smoothing_um=0,
+    min_area_um2=0.01,
+    min_probability=0,
+)
 
 
 @pytest.fixture
