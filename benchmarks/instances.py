@@ -33,6 +33,7 @@ VALUES = {
     "detection_smoothing_um": (0.3, 0.45, 0.6, 0.75, 0.9),
     "segmentation_smoothing_um": (0.0, 0.25, 0.5, 0.8),
     "min_area_um2": (1.5, 3.0, 6.0, 10.0),
+    "min_probability": (0.0, 0.7, 0.75, 0.8, 0.85),
 }
 
 Maps = list[tuple[np.ndarray, np.ndarray]]

@@ -1,9 +1,12 @@
-"""Take the networks of a finished training into the bundles that are shipped, as float16.
+"""Take trained networks into the bundles that are shipped, as float16.
 
-    python docs/ship_weights.py RUN
+    nucleosynth train TILES -o FIRST --mpp 0.25 --preset quick --overlay shipped
+    nucleosynth train TILES -o SECOND --mpp 0.25 --preset quick --overlay self_train --teacher FIRST
+    nucleosynth train MONUSEG_TILES -o RESEARCH --mpp 0.25 --preset quick --overlay self_train --teacher SECOND
+    python docs/ship_weights.py FIRST SECOND RESEARCH
 
-RUN is the output of ``nucleosynth train TILES -o RUN --mpp 0.25 --preset quick --overlay shipped``, on the tiles that
-``bundles/*/docs/data_license.txt`` names. Its record and its MLflow run come along, without the paths of this machine.
+on the tiles that ``bundles/*/docs/data_license.txt`` names. Their records and MLflow runs come along, without the paths
+of this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import torch
 from mlflow import MlflowClient
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
-MODELS = {"nuclei_segmentation": ("model.pt",), "nuclei_synthesis": ("model.pt", "discriminator.pt")}
 
 
 def halve(source: Path, target: Path) -> None:
@@ -45,21 +47,37 @@ def is_local(key: str, value: str) -> bool:
     return key.startswith("mlflow.") or str(Path.home()) in value or "/" in value.strip("'\"")[:1]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+def about(run: Path) -> dict[str, object]:
+    """The record of a training, without the paths of this machine."""
     record = json.loads((run / "run.json").read_text())
     for each in record["inputs"]:
         each["path"] = Path(each["path"]).name
-    for bundle, files in MODELS.items():
-        models = BUNDLES / bundle / "models"
-        for file in files:
-            halve(run / bundle / "models" / file, models / file)
-        kept = {key: record[key] for key in ("command", "settings", "versions", "inputs", "metrics", "warnings")}
-        (models / "mlflow_run.json").write_text(json.dumps(tracked(run), indent=1) + "\n")
-        (models / "training.json").write_text(json.dumps(kept, indent=1) + "\n")
-    calibration = (run / "nuclei_synthesis" / "models" / "calibration.json").read_text()
+    kept = {key: record[key] for key in ("command", "settings", "versions", "inputs", "metrics", "warnings")}
+    if kept["settings"].get("teacher"):
+        kept["settings"]["teacher"] = Path(kept["settings"]["teacher"]).name
+    return {**kept, "mlflow_run": tracked(run)}
+
+
+def ship(bundle: str, file: str, run: Path, *teachers: Path) -> None:
+    """Take one network, and beside it, as JSON, how it was trained: the last round first, then its teachers."""
+    source = run / bundle / "models" / ("model.pt" if file.startswith("model") else file)
+    target = BUNDLES / bundle / "models" / file
+    halve(source, target)
+    rounds = [about(each) for each in (run, *teachers)]
+    target.with_suffix(".json").write_text(json.dumps(rounds, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first", type=Path)
+    parser.add_argument("second", type=Path)
+    parser.add_argument("research", type=Path)
+    runs = parser.parse_args()
+    ship("nuclei_segmentation", "model.pt", runs.second, runs.first)
+    ship("nuclei_segmentation", "model_research.pt", runs.research, runs.second, runs.first)
+    for file in ("model.pt", "discriminator.pt"):
+        ship("nuclei_synthesis", file, runs.first)
+    calibration = (runs.first / "nuclei_synthesis" / "models" / "calibration.json").read_text()
     (BUNDLES / "nuclei_synthesis" / "models" / "calibration.json").write_text(calibration)
 
 

@@ -8,7 +8,7 @@ from .learner import Learner
 from .models import export_bundle, save_models
 from .sampler import ScheduleSampler
 from .schedule import Phase, Schedule
-from .teaching import teach, teacher_weights
+from .teaching import teach
 from .trainer import SynthesisTrainer, TrainingDiverged
 from .training import PRESETS, TrainingReport, TrainingSettings, train_networks
 from .weighting import Calibration, ImportanceWeighting
@@ -32,6 +32,5 @@ __all__ = [
     "export_bundle",
     "save_models",
     "teach",
-    "teacher_weights",
     "train_networks",
 ]

@@ -15,22 +15,10 @@ from ..errors import InputError
 from ..postprocess.confidence import ConfidenceSettings, confident_targets
 from ..progress import track
 from ..slides.array import maps_of
-from ..slides.model import find_bundle, load_segmenter
+from ..slides.model import load_segmenter
 from ..slides.segmentation import SlideSegmenter
 
-__all__ = ["teach", "teacher_weights"]
-
-
-def teacher_weights(teacher: Path | str | None) -> Path:
-    """File with the weights of a teacher.
-
-    Args:
-        teacher: as :func:`~nucleosynth.slides.model.find_bundle` takes it; None is the network that is shipped.
-
-    Raises:
-        InputError: it is no trained bundle.
-    """
-    return find_bundle(teacher) / "models" / "model.pt"
+__all__ = ["teach"]
 
 
 def teach(
@@ -49,7 +37,7 @@ def teach(
 
     Args:
         store: the tiles.
-        teacher: as of :func:`teacher_weights`.
+        teacher: as of :func:`~nucleosynth.slides.model.find_bundle`; None is the network that is shipped.
         folder: for the targets, a PNG each; worth a look.
         size: side of the patches, in pixels.
         seed: of the patches.

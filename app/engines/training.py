@@ -20,8 +20,8 @@ from ..data.images import find_images
 from ..data.refinement import CALIBRATION
 from ..errors import InputError
 from ..record import claim_output, finish_output, finished_run, release_output, run_record
+from ..slides.model import find_weights
 from .models import export_bundle
-from .teaching import teacher_weights
 from .trainer import TrainingDiverged
 
 __all__ = ["PRESETS", "TrainingReport", "TrainingSettings", "read_configuration", "train_networks"]
@@ -120,7 +120,7 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
     configuration |= {"seed": settings.seed, "mpp": settings.mpp, "config_file": str(output / _CONFIG)}
     configuration |= {"labelled_dir": None if settings.labelled is None else str(settings.labelled)}
     configuration["teacher_dir"] = None if settings.teacher is None else str(settings.teacher)
-    taught = [teacher_weights(settings.teacher)] if _SELF_TRAIN in settings.overlays else []
+    taught = [find_weights(settings.teacher)] if _SELF_TRAIN in settings.overlays else []
     record = run_record("train", settings, [*find_images(tiles), *taught])
     text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True).encode()
     if (done := _finished(output, record, text)) is not None:

@@ -12,8 +12,10 @@ from ..errors import InputError
 from ..networks import build_part
 from .segmentation import SlideSegmenter
 
-__all__ = ["find_bundle", "load_segmenter"]
+__all__ = ["find_bundle", "find_weights", "load_segmenter"]
 
+# Of the shipped weights that may not be used commercially, in place of a bundle.
+_RESEARCH = "research"
 _NAME = "nuclei_segmentation"
 _CONFIGURATION = Path("configs", "slide_inference.yaml")
 
@@ -30,20 +32,31 @@ def load_segmenter(bundle: Path | str | None = None, changes: Mapping[str, Any] 
         InputError: it is no such bundle, or a file in it is missing or damaged.
     """
     folder = find_bundle(bundle)
-    return build_part(folder / _CONFIGURATION, "segmenter", {"bundle_root": str(folder), **(changes or {})})
+    given = {"bundle_root": str(folder), "ckpt_path": str(find_weights(bundle)), **(changes or {})}
+    return build_part(folder / _CONFIGURATION, "segmenter", given)
+
+
+def find_weights(bundle: Path | str | None = None) -> Path:
+    """File with the weights of a bundle, which need not be there; argument and errors as of :func:`find_bundle`."""
+    return find_bundle(bundle) / "models" / ("model_research.pt" if _is_research(bundle) else "model.pt")
 
 
 def find_bundle(bundle: Path | str | None = None) -> Path:
     """Folder of the shipped bundle ``nuclei_segmentation``, or of one that ``nucleosynth train`` has left.
 
     Args:
-        bundle: that folder itself, or the output folder that holds it; None is the shipped one.
+        bundle: that folder itself, or the output folder that holds it; None is the shipped one, and so is ``research``,
+            where no folder has that name: the same bundle with other weights.
 
     Raises:
         InputError: it is no such bundle.
     """
-    bundle = bundle_path(_NAME) if bundle is None else Path(bundle)
+    bundle = bundle_path(_NAME) if bundle is None or _is_research(bundle) else Path(bundle)
     folder = bundle / _NAME if (bundle / _NAME).is_dir() else bundle
     if not (folder / _CONFIGURATION).is_file():
         raise InputError(f"{bundle}: no bundle that segments slides (has no {_CONFIGURATION}); give an output of train")
     return folder
+
+
+def _is_research(bundle: Path | str | None) -> bool:
+    return bundle is not None and str(bundle) == _RESEARCH and not Path(bundle).exists()

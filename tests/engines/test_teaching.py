@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from nucleosynth.bundles import bundle_path
 from nucleosynth.data.images import read_image, write_png
 from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.data.taught import target_file
 from nucleosynth.data.tileset import Tile
 from nucleosynth.data.tilestore import TileStore
-from nucleosynth.engines import teach, teacher_weights
+from nucleosynth.engines import teach
 from nucleosynth.errors import InputError
 
 
@@ -47,8 +46,3 @@ def test_a_teacher_of_another_scale_and_none_at_all_are_errors(store, tmp_path):
     with pytest.raises(InputError, match="no bundle that segments slides"):
         teach(store, tmp_path, tmp_path / "taught", 64)
     assert not (tmp_path / "taught").exists()
-
-
-def test_weights_of_a_teacher():
-    shipped = bundle_path("nuclei_segmentation")
-    assert teacher_weights(None) == teacher_weights(shipped) == shipped / "models" / "model.pt"

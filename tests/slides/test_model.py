@@ -1,16 +1,29 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from nucleosynth.bundles import bundle_path
 from nucleosynth.errors import InputError
-from nucleosynth.slides.model import load_segmenter
+from nucleosynth.slides.model import find_weights, load_segmenter
 
 
 def test_a_bundle_and_the_output_that_holds_it_are_the_same(bundle):
     segmenters = [load_segmenter(folder) for folder in (bundle, bundle.parent)]
     assert segmenters[0].model_sha256 == segmenters[1].model_sha256
     assert segmenters[0].instances.mpp == 0.25
+
+
+def test_where_weights_lie(bundle, tmp_path, monkeypatch):
+    shipped = bundle_path("nuclei_segmentation") / "models"
+    assert find_weights() == shipped / "model.pt"
+    assert find_weights("research") == shipped / "model_research.pt"
+    assert find_weights(bundle.parent) == bundle / "models" / "model.pt"
+    # A folder of one's own that happens to be called so is meant, where there is one.
+    shutil.copytree(bundle, tmp_path / "research")
+    monkeypatch.chdir(tmp_path)
+    assert find_weights("research") == Path("research", "models", "model.pt")
 
 
 def test_entries_can_be_changed(bundle):
