@@ -59,10 +59,9 @@ def about(run: Path) -> dict[str, object]:
 
 
 def ship(bundle: str, file: str, run: Path, *teachers: Path) -> None:
-    """Take one network, and beside it, as JSON, how it was trained: the last round first, then its teachers."""
-    source = run / bundle / "models" / ("model.pt" if file.startswith("model") else file)
+    """Take a main network, and beside it, as JSON, how it was trained: the last round first, then its teachers."""
     target = BUNDLES / bundle / "models" / file
-    halve(source, target)
+    halve(run / bundle / "models" / "model.pt", target)
     rounds = [about(each) for each in (run, *teachers)]
     target.with_suffix(".json").write_text(json.dumps(rounds, indent=1) + "\n")
 
@@ -75,10 +74,10 @@ def main() -> None:
     runs = parser.parse_args()
     ship("nuclei_segmentation", "model.pt", runs.second, runs.first)
     ship("nuclei_segmentation", "model_research.pt", runs.research, runs.second, runs.first)
-    for file in ("model.pt", "discriminator.pt"):
-        ship("nuclei_synthesis", file, runs.first)
-    calibration = (runs.first / "nuclei_synthesis" / "models" / "calibration.json").read_text()
-    (BUNDLES / "nuclei_synthesis" / "models" / "calibration.json").write_text(calibration)
+    ship("nuclei_synthesis", "model.pt", runs.first)
+    trained, shipped = (folder / "nuclei_synthesis" / "models" for folder in (runs.first, BUNDLES))
+    halve(trained / "discriminator.pt", shipped / "discriminator.pt")
+    (shipped / "calibration.json").write_text((trained / "calibration.json").read_text())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from nucleosynth.slides.model import load_segmenter
 
 WEIGHTS = [
     ("nuclei_segmentation", "model.pt", "network_def", 20),
+    ("nuclei_segmentation", "model_research.pt", "network_def", 20),
     ("nuclei_synthesis", "model.pt", "network_def", 3),
     ("nuclei_synthesis", "discriminator.pt", "discriminator_def", 2),
 ]
@@ -57,5 +58,5 @@ def test_on_real_images_it_keeps_what_was_measured(shared_data):
         found = nucleosynth.segment(read_image(path), segmenter, mpp=0.25)
         truth = read_label(folder / "labels" / path.name).astype(np.int64)
         scores.append(score_instances(truth, found.label))
-    assert np.mean([each.aji for each in scores]) > 0.49
-    assert np.mean([each.pq for each in scores]) > 0.45
+    assert np.mean([each.aji for each in scores]) > 0.51
+    assert np.mean([each.pq for each in scores]) > 0.48
