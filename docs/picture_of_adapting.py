@@ -21,7 +21,7 @@ from nucleosynth.engines import TrainingSettings, train_networks
 from nucleosynth.metrics import score_instances
 from nucleosynth.transforms.stain import scale_stains
 
-TILES, SIDE, SHOWN = 12, 512, 300
+TILES, SIDE = 12, 512
 STAIN = (0.6, 1.6, 1.0)  # Little haematoxylin, much eosin.
 
 
@@ -38,7 +38,6 @@ def main() -> None:
     train_networks(output / "tiles", output / "model", TrainingSettings("quick", ("self_train",)))
     unseen = tissue(TILES)
     image = scale_stains(unseen.image, STAIN)
-    window = slice(0, SHOWN), slice(0, SHOWN)
     found = {}
     for name, model in (("before", None), ("after", output / "model")):
         found[name] = nucleosynth.segment(image, model, mpp=0.25).label
@@ -46,9 +45,9 @@ def main() -> None:
         print(f"{name}: AJI {scores.aji:.3f}, PQ {scores.pq:.3f}, Dice {scores.dice:.3f}")
     taught = next((output / "model" / "taught").glob("*.png"))
     tile = read_image(output / "tiles" / taught.stem)
-    pictures = {"a tile": tile[window], "what was taught": read_image(taught)[window]}
-    pictures |= {f"found {name}": draw_outlines(image[window], label[window]) for name, label in found.items()}
-    save("adapted.jpg", row(pictures))
+    pictures = {"a tile": tile, "what was taught": read_image(taught)}
+    pictures |= {f"found {name}": draw_outlines(image, label) for name, label in found.items()}
+    save("adapted.jpg", row(pictures, SIDE))
 
 
 if __name__ == "__main__":
