@@ -13,7 +13,8 @@ class PatchKeys(StrEnum):
     ``IMAGE`` is the initial synthetic patch I, ``LABEL`` its instance ids (int32, shape (1, P, P)), ``TARGET`` its
     detection and segmentation maps, ``REFERENCE`` the real patch S of the same type. ``REAL`` and ``REAL_REFERENCE``
     are the pair <S', S> of the discriminator's loss, and ``REAL_TYPE`` an integer for its tissue type.
-    ``LABELLED_IMAGE`` and ``LABELLED_TARGET`` are an expert's, where real labelled data are mixed in.
+    ``LABELLED_IMAGE`` and ``LABELLED_TARGET`` are of a real patch, where such are mixed in: an
+    expert's, or what a trained network is sure of.
     """
 
     IMAGE = "image"

@@ -13,6 +13,7 @@ from nucleosynth.transforms.targets import nucleus_targets
 
 from .keys import PatchKeys as Keys
 from .labelled import LabelledPatches
+from .taught import TaughtPatches
 from .tilestore import TileStore
 
 __all__ = ["SyntheticPatches"]
@@ -31,7 +32,7 @@ class SyntheticPatches(Dataset):
         core: share of a nucleus' largest distance to its boundary at which its core begins.
         pairs: whether to add pairs of real patches, for a discriminator.
         labels: whether to add the instance labels, for a validation.
-        labelled: real labelled patches to mix in, if any.
+        labelled: real patches with targets, of experts or of a trained network, to mix in, if any.
     """
 
     # Examples after which one tile of the window is replaced, where not all fit into memory.
@@ -45,7 +46,7 @@ class SyntheticPatches(Dataset):
         core: float = 0.5,
         pairs: bool = True,
         labels: bool = False,
-        labelled: LabelledPatches | None = None,
+        labelled: LabelledPatches | TaughtPatches | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")

@@ -10,7 +10,7 @@ from ..data.images import read_label
 from ..data.phantom import PhantomSettings, generate_phantom, write_phantom
 from ..data.synthesis import SynthesisReport, SynthesisRunSettings, synthesize_patches
 from ..engines import TrainingReport, TrainingSettings, train_networks
-from ..metrics import InstanceScores, score_instances
+from ..metrics import score_instances
 from ..postprocess.otsu import otsu_nuclei
 from ..progress import track
 from ..record import claim_output, finish_output, run_record
@@ -24,6 +24,7 @@ from ..slides.tiles import TileReport, sample_tiles
 from .sections import (
     INTRODUCTION,
     NEXT_STEPS,
+    SlideResult,
     patches_section,
     segmentation_section,
     slides_section,
@@ -66,13 +67,11 @@ class _Steps:
     """What each step has left."""
 
     slides: list[Path]
-    unseen: Path
     tiles: TileReport
     patches: SynthesisReport
     training: TrainingReport
     nuclei: SlideReport
-    scores: InstanceScores
-    baseline: InstanceScores
+    result: SlideResult
 
 
 def run_demo(output: Path, settings: DemoSettings | None = None) -> Path:
@@ -98,7 +97,7 @@ def run_demo(output: Path, settings: DemoSettings | None = None) -> Path:
         tiles_section(output / "tiles", done.tiles),
         patches_section(output, done.patches),
         training_section(output / "model", done.training),
-        segmentation_section(done.unseen, done.nuclei, done.scores, done.baseline),
+        segmentation_section(done.nuclei, done.result),
     ]
     html = render_report("nucleosynth: what happened in the demo", INTRODUCTION, sections, NEXT_STEPS)
     write_atomically(output / _REPORT, html.encode())
@@ -106,8 +105,8 @@ def run_demo(output: Path, settings: DemoSettings | None = None) -> Path:
         "tiles": done.tiles.kept,
         "patches": done.patches.patches,
         "nuclei": done.nuclei.nuclei,
-        "scores": asdict(done.scores),
-        "otsu_scores": asdict(done.baseline),
+        "scores": asdict(done.result.scores),
+        "otsu_scores": asdict(done.result.baseline),
     }
     finish_output(output, {**record, **results})
     return output / _REPORT
@@ -126,8 +125,7 @@ def _run_steps(output: Path, settings: DemoSettings) -> _Steps:
     )
     segmenter = load_segmenter(output / "model")
     (nuclei,) = segment_slides([unseen], output / "nuclei", segmenter, SegmentSettings())
-    scores, baseline = _score(unseen, output / "nuclei", settings.slide_mpp)
-    return _Steps(slides, unseen, tiles, patches, training, nuclei, scores, baseline)
+    return _Steps(slides, tiles, patches, training, nuclei, _compare(unseen, nuclei))
 
 
 def _make_slides(folder: Path, settings: DemoSettings) -> list[Path]:
@@ -159,11 +157,12 @@ def _labels(slide: Path) -> Path:
     return slide.with_name(f"{slide.stem}_labels.png")
 
 
-def _score(slide: Path, nuclei: Path, mpp: float) -> tuple[InstanceScores, InstanceScores]:
-    """Scores of what was found on a slide, and of Otsu's threshold with a watershed, against the truth."""
+def _compare(slide: Path, report: SlideReport) -> SlideResult:
+    """What was found on a slide, and by Otsu's threshold with a watershed, against the truth."""
     truth = read_label(_labels(slide))
     height, width = truth.shape
     with open_slide(slide) as reader:
-        image = reader.read_at((0.0, 0.0), (width, height), mpp)
-    found = read_prediction(nuclei, Path(slide.stem), truth.shape)
-    return score_instances(truth, found), score_instances(truth, otsu_nuclei(image, mpp))
+        image, mpp = reader.read_region((0, 0), 0, (width, height)), reader.mpp
+    found = read_prediction(report.folder.parent, Path(report.name), truth.shape)
+    baseline = score_instances(truth, otsu_nuclei(image, mpp))
+    return SlideResult(image, truth, found, score_instances(truth, found), baseline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,6 @@ from ..data.tileset import load_tiles
 from ..engines import TrainingReport
 from ..metrics import InstanceScores
 from ..report import Figure, Section
-from ..slides.evaluation import read_prediction
 from ..slides.reader import open_slide
 from ..slides.segmentation import SlideReport
 from ..slides.tiles import TileReport
@@ -29,6 +29,7 @@ from ..tracking import read_curves
 __all__ = [
     "INTRODUCTION",
     "NEXT_STEPS",
+    "SlideResult",
     "patches_section",
     "segmentation_section",
     "slides_section",
@@ -56,6 +57,23 @@ NEXT_STEPS = [
     ),
 ]
 _CROP = 400
+
+
+@dataclass(frozen=True, eq=False)
+class SlideResult:
+    """A slide beside what was found on it.
+
+    Attributes:
+        image: uint8, shape (H, W, 3), of all of it.
+        truth, found: integers, shape (H, W), instance ids.
+        scores, baseline: of what was found, and of Otsu's threshold with a watershed.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    found: np.ndarray
+    scores: InstanceScores
+    baseline: InstanceScores
 
 
 def slides_section(slides: list[Path]) -> Section:
@@ -165,25 +183,22 @@ def _curves(folder: Path) -> np.ndarray:
     return _decoded(file.getvalue())
 
 
-def segmentation_section(slide: Path, report: SlideReport, scores: InstanceScores, baseline: InstanceScores) -> Section:
+def segmentation_section(report: SlideReport, result: SlideResult) -> Section:
     """Nuclei of a slide that no network has seen, beside the truth."""
-    truth = read_label(slide.with_name(f"{slide.stem}_labels.png"))
-    found = read_prediction(report.folder.parent, Path(report.name), truth.shape)
-    top, left = _busiest(truth)
-    with open_slide(slide) as reader:
-        image = reader.read_at((left, top), (_CROP, _CROP), reader.mpp)
+    top, left = _busiest(result.truth)
     window = slice(top, top + _CROP), slice(left, left + _CROP)
+    image = result.image[window]
     figures = [
         Figure(_small(read_image(report.folder / "overview.png")), "the slide, and how densely nuclei lie"),
         Figure(image, "a part of it"),
-        Figure(draw_outlines(image, found[window]), "nuclei that were found"),
-        Figure(draw_outlines(image, truth[window]), "the true ones"),
+        Figure(draw_outlines(image, result.found[window]), "nuclei that were found"),
+        Figure(draw_outlines(image, result.truth[window]), "the true ones"),
     ]
     rows = "; ".join(
         f"{name}: AJI {each.aji:.2f}, PQ {each.pq:.2f}, Dice {each.dice:.2f}"
-        for name, each in (("the network", scores), ("Otsu's threshold and a watershed", baseline))
+        for name, each in (("the network", result.scores), ("Otsu's threshold and a watershed", result.baseline))
     )
-    true = np.count_nonzero(np.unique(truth))
+    true = np.count_nonzero(np.unique(result.truth))
     return Section(
         "5. Nuclei of a slide",
         f"A third slide, of which no tile was used: {report.nuclei} nuclei were found where {true} are. Against the "

@@ -58,9 +58,9 @@ def segment(path, output, normalize, mpp=None):
     weights = output.parent / "model.pt"
     weights.write_bytes(b"darkness")
     plan = PlanSettings(core=300, halo=32, window=128, stride=96)
-    segmenter = SlideSegmenter(
-        Darkness(), weights, InstanceSettings(min_probability=0), plan, bfloat16=False, workers=1
-    )
+    # Nothing is dropped: how what is dark is parted does not matter here.
+    settings = InstanceSettings(min_area_um2=0.1, min_probability=0)
+    segmenter = SlideSegmenter(Darkness(), weights, settings, plan, bfloat16=False, workers=1)
     (report,) = segment_slides([path], output, segmenter, SegmentSettings(mpp=mpp, normalize=normalize))
     return pq.read_table(report.folder / "nuclei.parquet"), json.loads((report.folder / "run.json").read_text())
 
@@ -172,7 +172,7 @@ def test_the_network_sees_the_normalised_slide_and_nuclei_are_measured_on_the_or
     unchanged, _ = segment(slides[method], tmp_path / "unchanged", "none")
     assert len(original) > 20
     area, again, raw = (sum(table["area_um2"].to_pylist()) for table in (original, restained, unchanged))
-    assert again == pytest.approx(area, rel=0.07)
+    assert again == pytest.approx(area, rel=0.05)
     assert abs(raw - area) > 2 * abs(again - area)
     # Weighted by area, since small pieces come and go.
     means = [np.average(t["haematoxylin_mean"], weights=t["area_um2"]) for t in (original, restained)]
