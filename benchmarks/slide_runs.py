@@ -27,6 +27,7 @@ from nucleosynth.slides.tissue import find_tissue
 
 FIELD, TILE = 2048, 256
 BARE_TILES = 4
+BARE_BATCH = 8  # With fewer windows at a time, threads that share a batch wait longer for each other.
 
 
 def write_slide(path: Path, side: int) -> Path:
@@ -108,19 +109,22 @@ def bare_forward(path: str, segmenter: Any) -> tuple[float, float]:
         for tile in plan[:: max(1, len(plan) // BARE_TILES)][:BARE_TILES]:
             frame = slide.read_at((tile.frame.left * scale, tile.frame.top * scale), tile.frame.size, 0.25)
             crops = [torch.from_numpy(np.ascontiguousarray(frame[each.within(tile.frame)])) for each in tile.windows]
-            batches = [
-                torch.stack(crops[i : i + predictor.batch_size]) for i in range(0, len(crops), predictor.batch_size)
-            ]
+            large, small = (batches(crops, size) for size in (BARE_BATCH, predictor.batch_size))
             begun = time.perf_counter()
-            for batch in batches:
+            for batch in large:
                 predictor.logits(batch)
             between = time.perf_counter()
-            for _ in predictor.stream(batches):
+            for _ in predictor.stream(small):
                 pass
             plain, streamed = plain + between - begun, streamed + time.perf_counter() - between
             done += len(crops)
         windows = sum(len(tile.windows) for tile in plan)
         return plain / done * windows, streamed / done * windows
+
+
+def batches(crops: list[torch.Tensor], size: int) -> list[torch.Tensor]:
+    """Crops, so many at a time."""
+    return [torch.stack(crops[begin : begin + size]) for begin in range(0, len(crops), size)]
 
 
 def after_the_network(path: str, output: str, model: str) -> dict[str, float]:

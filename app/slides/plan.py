@@ -89,7 +89,7 @@ class PlanSettings:
         stride: from one window to the next, at most ``window``.
     """
 
-    core: int = 3072
+    core: int = 2048
     halo: int = 64
     window: int = 256
     stride: int = 192

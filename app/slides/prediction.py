@@ -82,7 +82,7 @@ class TilePredictor:
         network: torch.nn.Module,
         device: torch.device | str,
         window: int,
-        batch_size: int = 8,
+        batch_size: int = 4,
         bfloat16: bool | None = None,
         compiled: bool = False,
     ) -> None:

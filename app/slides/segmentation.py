@@ -120,7 +120,7 @@ class SlideSegmenter:
         instances: InstanceSettings,
         plan: PlanSettings | None = None,
         device: torch.device | str = "cpu",
-        batch_size: int = 8,
+        batch_size: int = 4,
         bfloat16: bool | None = None,
         compiled: bool = False,
         workers: int | None = None,
@@ -207,6 +207,8 @@ def _segment_slide(
             store.discard()
             _add_formats(folder, slide, done, formats)
             return SlideReport(source.name, folder, done["nuclei"], ())
+        # A process imports what it needs while tissue is looked for and the first frame is read.
+        pool.submit(ready)
         size = slide.thumbnail_size(segmenter.instances.mpp)
         tissue = find_tissue(slide, size) if source.is_slide and not settings.whole else None
         tiles = plan_slide(size, tissue, segmenter.plan)
@@ -218,9 +220,6 @@ def _segment_slide(
         check_formats(source.path, formats)
         outliner = Outliner(segmenter.instances, tissue, slide.mpp)
         missing = [tile for tile in tiles if not store.has(tile.number)]
-        if missing:
-            # A process imports what it needs while the first frame is read, and the network has not begun.
-            pool.submit(ready)
         measuring = time.perf_counter()
         stain = measure_stain(slide, settings.normalize, segmenter.instances.mpp)
         seconds.normalize = time.perf_counter() - measuring
