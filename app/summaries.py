@@ -59,16 +59,17 @@ def say_segmented(reports: Sequence[SlideReport]) -> None:
         raise typer.Exit(3)
 
 
-def say_scores(images: Sequence[ImageScores], mean: InstanceScores) -> None:
+def say_scores(images: Sequence[ImageScores], mean: InstanceScores, auroc: float | None) -> None:
     """A line for each image, and their mean as the last; columns, whether read on a terminal or in a pipe."""
     width = max(len("mean"), *(len(each.name) for each in images))
-    heads = "".join(f"{name:>8}" for name in asdict(mean))
+    heads = "".join(f"{name:>8}" for name in (*asdict(mean), "auroc"))
     print(f"{'':{width}}  nuclei  predicted{heads}")
     for each in images:
-        print(f"{each.name:{width}}{each.nuclei:8}{each.predicted:11}{_columns(each.scores)}")
+        print(f"{each.name:{width}}{each.nuclei:8}{each.predicted:11}{_columns(each.scores, each.auroc)}")
     nuclei, predicted = (sum(getattr(each, name) for each in images) for name in ("nuclei", "predicted"))
-    print(f"{'mean':{width}}{nuclei:8}{predicted:11}{_columns(mean)}")
+    print(f"{'mean':{width}}{nuclei:8}{predicted:11}{_columns(mean, auroc)}")
 
 
-def _columns(scores: InstanceScores) -> str:
-    return "".join(f"{value:8.4f}" for value in asdict(scores).values())
+def _columns(scores: InstanceScores, auroc: float | None) -> str:
+    last = "-" if auroc is None else f"{auroc:.4f}"
+    return "".join(f"{value:8.4f}" for value in asdict(scores).values()) + f"{last:>8}"

@@ -30,12 +30,12 @@ def evaluate(
     """Score segmented nuclei against the labels of experts.
 
     dice: of all nuclear pixels. dice2: ensemble Dice, over pairs of nuclei. avg: their mean. aji: aggregated Jaccard
-    index. pq: panoptic quality, the product of dq, nuclei found, and sq, how well they are outlined. 1 is perfect; the
-    last line is the mean over images.
+    index. pq: panoptic quality, the product of dq, nuclei found, and sq, how well they are outlined. auroc: how well
+    the probabilities of nuclei tell true from false ones. 1 is perfect; the last line is the mean over images.
     """
-    from ..slides.evaluation import evaluate_folders, mean_scores, write_scores
+    from ..slides.evaluation import evaluate_folders, mean_auroc, mean_scores, write_scores
 
     images = evaluate_folders(truth, prediction)
-    say_scores(images, mean_scores(images))
+    say_scores(images, mean_scores(images), mean_auroc(images))
     if output is not None:
         write_scores(output, images)

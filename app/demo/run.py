@@ -163,6 +163,6 @@ def _compare(slide: Path, report: SlideReport) -> SlideResult:
     height, width = truth.shape
     with open_slide(slide) as reader:
         image, mpp = reader.read_region((0, 0), 0, (width, height)), reader.mpp
-    found = read_prediction(report.folder.parent, Path(report.name), truth.shape)
+    found = read_prediction(report.folder.parent, Path(report.name), truth.shape).label
     baseline = score_instances(truth, otsu_nuclei(image, mpp))
     return SlideResult(image, truth, found, score_instances(truth, found), baseline)

@@ -1,6 +1,6 @@
 """How good a segmentation of nuclei is."""
 
 from .ignite import MeanInstanceScore
-from .instances import InstanceScores, score_instances
+from .instances import InstanceScores, nuclei_auroc, score_instances
 
-__all__ = ["InstanceScores", "MeanInstanceScore", "score_instances"]
+__all__ = ["InstanceScores", "MeanInstanceScore", "nuclei_auroc", "score_instances"]

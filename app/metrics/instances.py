@@ -1,12 +1,16 @@
-"""Scores of an instance segmentation against another: Dice, ensemble Dice, AJI and PQ."""
+"""Scores of an instance segmentation against another: Dice, ensemble Dice, AJI, PQ and AUROC."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from monai.metrics import compute_roc_auc
 
-__all__ = ["InstanceScores", "score_instances"]
+__all__ = ["InstanceScores", "nuclei_auroc", "score_instances"]
+
+_MATCH = 0.5  # IoU above which the matching is unique, so that no assignment has to be solved.
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,35 @@ def score_instances(truth: np.ndarray, prediction: np.ndarray) -> InstanceScores
     foreground = overlaps.true_area.sum() + overlaps.predicted_area.sum()
     dice = float(2 * overlaps.shared.sum() / foreground)
     dice2 = float(2 * overlaps.shared.sum() / overlaps.areas.sum()) if len(overlaps.shared) else 0.0
-    # Above one half the matching is unique, so no assignment has to be solved.
-    matched = overlaps.iou[overlaps.iou > 0.5]
+    matched = overlaps.iou[overlaps.iou > _MATCH]
     dq = float(2 * len(matched) / sum(nuclei))
     sq = float(matched.mean()) if len(matched) else 0.0
     return InstanceScores(dice, dice2, (dice + dice2) / 2, _aggregated_jaccard(overlaps), dq * sq, dq, sq)
+
+
+def nuclei_auroc(truth: np.ndarray, prediction: np.ndarray, probability: np.ndarray) -> float | None:
+    """How well the probabilities of predicted nuclei tell those that are there from those that are not.
+
+    Args:
+        truth: integers, shape (H, W), instance ids, 0 background.
+        prediction: likewise, of the same shape, with ids from 1 to N.
+        probability: float, shape (N,), of the nucleus of each id.
+
+    Returns:
+        Area under the ROC curve, 0 to 1, 1 the best, 0.5 without any relation; a nucleus is there if a true one has
+        an IoU above 0.5 with it. None where all of them are, or none.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if truth.shape != prediction.shape or truth.ndim != 2:
+        raise ValueError(f"labels must have one shape (H, W), got {truth.shape} and {prediction.shape}")
+    overlaps = _overlaps(truth, prediction)
+    shown = np.flatnonzero(overlaps.predicted_area)
+    there = np.isin(shown, overlaps.predicted_id[overlaps.iou > _MATCH])
+    if there.all() or not there.any():
+        return None
+    return float(compute_roc_auc(torch.from_numpy(probability[shown - 1]), torch.from_numpy(there.astype(np.int64))))
 
 
 def _overlaps(truth: np.ndarray, prediction: np.ndarray) -> _Overlaps:

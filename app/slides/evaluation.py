@@ -16,12 +16,34 @@ import tifffile
 from ..atomic import write_atomically
 from ..data.images import find_files, read_label
 from ..errors import InputError
-from ..metrics import InstanceScores, score_instances
+from ..metrics import InstanceScores, nuclei_auroc, score_instances
 from ..progress import track
 
-__all__ = ["ImageScores", "evaluate_folders", "mean_scores", "read_prediction", "write_scores"]
+__all__ = [
+    "ImageScores",
+    "Prediction",
+    "evaluate_folders",
+    "mean_auroc",
+    "mean_scores",
+    "read_prediction",
+    "write_scores",
+]
 
+_PROBABILITY = "Probability"  # Among the measurements of a nucleus, as nucleosynth segment writes them.
 _SUBPIXELS = 4  # OpenCV's vertices have so many bits behind the point: 1/16 px.
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted nuclei of an image.
+
+    Attributes:
+        label: integers, shape (H, W), ids, 0 is background.
+        probability: float, shape (N,), of the nuclei of ids 1 to N; None where the file does not say.
+    """
+
+    label: np.ndarray
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -33,12 +55,14 @@ class ImageScores:
         nuclei: of the experts.
         predicted: nuclei of the prediction.
         scores: of one against the other.
+        auroc: of the nuclei's probabilities, see :func:`~nucleosynth.metrics.nuclei_auroc`.
     """
 
     name: str
     nuclei: int
     predicted: int
     scores: InstanceScores
+    auroc: float | None = None
 
 
 def evaluate_folders(truth: Path, prediction: Path) -> list[ImageScores]:
@@ -65,16 +89,18 @@ def evaluate_folders(truth: Path, prediction: Path) -> list[ImageScores]:
 
 def _evaluate(path: Path, name: Path, prediction: Path) -> ImageScores:
     true = read_label(path)
-    predicted = read_prediction(prediction, name, true.shape)
-    if predicted.shape != true.shape:
-        sizes = " and ".join(f"{label.shape[1]}x{label.shape[0]}" for label in (true, predicted))
+    found = read_prediction(prediction, name, true.shape)
+    label, probability = found.label, found.probability
+    if label.shape != true.shape:
+        sizes = " and ".join(f"{each.shape[1]}x{each.shape[0]}" for each in (true, label))
         raise InputError(f"{path}: differs in size from its prediction, {sizes} px")
-    nuclei, found = (int(np.count_nonzero(np.unique(label))) for label in (true, predicted))
-    return ImageScores(name.as_posix(), nuclei, found, score_instances(true, predicted))
+    nuclei, predicted = (int(np.count_nonzero(np.unique(each))) for each in (true, label))
+    auroc = None if probability is None else nuclei_auroc(true, label, probability)
+    return ImageScores(name.as_posix(), nuclei, predicted, score_instances(true, label), auroc)
 
 
-def read_prediction(folder: Path, name: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read the predicted nuclei of an image, as a label image.
+def read_prediction(folder: Path, name: Path, shape: tuple[int, int]) -> Prediction:
+    """Read the predicted nuclei of an image.
 
     Args:
         folder: with ``NAME.png`` or ``NAME.tif``, label images; ``NAME.geojson``; or ``NAME/nuclei.geojson``, as
@@ -82,20 +108,18 @@ def read_prediction(folder: Path, name: Path, shape: tuple[int, int]) -> np.ndar
         name: of the image.
         shape: height and width of the image, for outlines.
 
-    Returns:
-        Integers, ids, 0 is background.
-
     Raises:
         InputError: there is none, or it is damaged.
     """
     stem = folder / name
     if (path := stem.with_name(f"{stem.name}.png")).is_file():
-        return read_label(path)
+        return Prediction(read_label(path))
     if (path := stem.with_name(f"{stem.name}.tif")).is_file():
-        return _read_tiff(path)
+        return Prediction(_read_tiff(path))
     for path in (stem.with_name(f"{stem.name}.geojson"), stem / "nuclei.geojson"):
         if path.is_file():
-            return _draw(path, _read_polygons(path), shape)
+            outlines, probability = _read_geojson(path)
+            return Prediction(_draw(path, outlines, shape), probability)
     raise InputError(f"{folder}: no prediction for {name}; there should be {name}.png or {name}/nuclei.geojson")
 
 
@@ -111,14 +135,19 @@ def _read_tiff(path: Path) -> np.ndarray:
     return label
 
 
-def _read_polygons(path: Path) -> list[list[Any]]:
-    """Rings of all polygons: outlines first, then their holes."""
+def _read_geojson(path: Path) -> tuple[list[list[Any]], np.ndarray | None]:
+    """Rings of all polygons, outlines first, then their holes; and the nuclei's probabilities, if all have one."""
     try:
         content = json.loads(path.read_bytes())
         features = content["features"] if isinstance(content, dict) else content
-        return [_rings(feature["geometry"]) for feature in features]
+        outlines = [_rings(feature["geometry"]) for feature in features]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged, or not a GeoJSON of polygons") from error
+    try:
+        values = [float(feature["properties"]["measurements"][_PROBABILITY]) for feature in features]
+    except (ValueError, KeyError, TypeError):  # another program's, which has no such thing
+        return outlines, None
+    return outlines, np.array(values)
 
 
 def _rings(geometry: dict[str, Any]) -> list[Any]:
@@ -161,6 +190,12 @@ def mean_scores(images: list[ImageScores]) -> InstanceScores:
     )
 
 
+def mean_auroc(images: list[ImageScores]) -> float | None:
+    """Mean over the images that have one."""
+    known = [each.auroc for each in images if each.auroc is not None]
+    return float(np.mean(known)) if known else None
+
+
 def write_scores(path: Path, images: list[ImageScores]) -> None:
     """Write a CSV file: a row for each image, and their mean as the last.
 
@@ -169,13 +204,13 @@ def write_scores(path: Path, images: list[ImageScores]) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "nuclei", "predicted", *(field.name for field in fields(InstanceScores))])
+    writer.writerow(["image", "nuclei", "predicted", *(field.name for field in fields(InstanceScores)), "auroc"])
     for each in images:
-        writer.writerow([each.name, each.nuclei, each.predicted, *_rounded(each.scores)])
+        writer.writerow([each.name, each.nuclei, each.predicted, *_rounded(each.scores, each.auroc)])
     totals = sum(each.nuclei for each in images), sum(each.predicted for each in images)
-    writer.writerow(["mean", *totals, *_rounded(mean_scores(images))])
+    writer.writerow(["mean", *totals, *_rounded(mean_scores(images), mean_auroc(images))])
     write_atomically(path, text.getvalue().encode())
 
 
-def _rounded(scores: InstanceScores) -> list[str]:
-    return [f"{value:.4f}" for value in asdict(scores).values()]
+def _rounded(scores: InstanceScores, auroc: float | None) -> list[str]:
+    return [*(f"{value:.4f}" for value in asdict(scores).values()), "" if auroc is None else f"{auroc:.4f}"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nucleosynth.data.images import read_label
-from nucleosynth.metrics import InstanceScores, score_instances
+from nucleosynth.metrics import InstanceScores, nuclei_auroc, score_instances
 
 PERFECT, WORST = InstanceScores(*[1.0] * 7), InstanceScores(*[0.0] * 7)
 
@@ -183,3 +183,28 @@ def test_scores_equal_those_of_an_independent_script(shared_data):
         scores = dataclasses.asdict(score_instances(truth, prediction))
         assert scores == pytest.approx({name: expected[name] for name in scores}, abs=1e-9)
         assert 0.1 < scores["pq"] < scores["dice"] < 0.95
+
+
+def test_auroc_of_probabilities_by_hand():
+    """Of four predicted nuclei two are there; of the four pairs of one that is and one that is not, three are in order,
+    and in one both are alike, which counts half."""
+    truth = squares((2, 2), (10, 10))
+    prediction = squares((2, 2), (10, 10), (2, 16), (16, 2))
+    assert nuclei_auroc(truth, prediction, np.array([0.9, 0.6, 0.6, 0.1])) == pytest.approx(3.5 / 4)
+
+
+def test_auroc_passes_over_ids_that_nothing_shows():
+    """A nucleus that others cover all over is neither there nor not."""
+    prediction = squares((2, 2), (10, 10), (2, 16))
+    prediction[prediction == 2] = 0
+    assert nuclei_auroc(squares((2, 2)), prediction, np.array([0.2, 1.0, 0.1])) == 1.0
+
+
+@pytest.mark.parametrize("places", [[(2, 2), (10, 10)], [(16, 16)]], ids=["all there", "none there"])
+def test_auroc_needs_nuclei_of_both_kinds(places):
+    assert nuclei_auroc(squares((2, 2), (10, 10)), squares(*places), np.full(len(places), 0.5)) is None
+
+
+def test_auroc_of_labels_of_two_shapes_is_refused():
+    with pytest.raises(ValueError, match="one shape"):
+        nuclei_auroc(np.zeros((4, 4), int), np.zeros((4, 5), int), np.zeros(0))

@@ -13,7 +13,7 @@ from nucleosynth.data.images import read_label, write_label
 from nucleosynth.errors import InputError
 from nucleosynth.metrics import score_instances
 from nucleosynth.postprocess import outline_nuclei
-from nucleosynth.slides.evaluation import evaluate_folders, mean_scores, read_prediction, write_scores
+from nucleosynth.slides.evaluation import evaluate_folders, mean_auroc, mean_scores, read_prediction, write_scores
 
 SQUARES = np.zeros((40, 60), np.int32)
 SQUARES[5:15, 5:15] = 1
@@ -76,12 +76,36 @@ def test_outlines_are_filled_with_holes_and_pieces_and_later_ones_on_top(tmp_pat
     write_geojson(
         tmp_path / "a.geojson", beneath, polygon(*outer, holes=[hole]), outside, {"geometry": pieces, "type": "Feature"}
     )
-    label = read_prediction(tmp_path, Path("a"), (40, 60))
+    label = read_prediction(tmp_path, Path("a"), (40, 60)).label
     assert label[10, 10] == 1
     assert label[6, 6] == 0
     assert label[2, 2] == label[18, 18] == 2
     assert label[4, 32] == 4
     assert set(np.unique(label)) == {0, 1, 2, 4}
+
+
+def with_probabilities(label, *values):
+    features = as_features(label)
+    for feature, value in zip(features, values, strict=True):
+        feature["properties"] = {"measurements": {"Area µm^2": 1.0} | ({} if value is None else {"Probability": value})}
+    return features
+
+
+def test_probabilities_of_nuclei_are_weighed_where_all_have_one(truth, tmp_path):
+    """The second square is not where it was: the first, which is, has to have the higher probability."""
+    found, label = tmp_path / "found", np.where(SQUARES == 1, 1, np.roll(np.where(SQUARES == 2, 2, 0), -14, 1))
+    write_geojson(found / "a" / "nuclei.geojson", *with_probabilities(label, 0.9, 0.8))
+    write_geojson(found / "sub" / "b" / "nuclei.geojson", *with_probabilities(label, 0.7, 0.8))
+    images = evaluate_folders(truth, found)
+    assert [each.auroc for each in images] == [1.0, 0.0]
+    assert mean_auroc(images) == 0.5
+    write_geojson(found / "sub" / "b" / "nuclei.geojson", *with_probabilities(label, 0.7, None))
+    images = evaluate_folders(truth, found)
+    assert [each.auroc for each in images] == [1.0, None]
+    assert mean_auroc(images) == 1.0
+    write_scores(tmp_path / "scores.csv", images)
+    assert [row["auroc"] for row in csv.DictReader((tmp_path / "scores.csv").open())] == ["1.0000", "", "1.0000"]
+    assert mean_auroc(evaluate_folders(truth, truth)) is None
 
 
 @pytest.mark.parametrize(
