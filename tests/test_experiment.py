@@ -150,7 +150,7 @@ def test_two_trials_of_one_folder_are_refused(tmp_path):
 
 def test_missing_folders_and_experiments_are_named(data, tmp_path, capsys):
     assert main(["experiment", "nonsense", "-o", str(tmp_path / "out")]) == 2
-    assert "nonsense: no such experiment; give one of table1, table2, table3" in capsys.readouterr().err
+    assert "nonsense: no such experiment; give one of baselines, table1, table2, table3" in capsys.readouterr().err
     assert main(["experiment", "table3", "-o", str(tmp_path / "out"), "--data", f"val={data['val']}"]) == 2
     assert "give --data tiles=DIR" in capsys.readouterr().err
     assert main(["experiment", "table3", "-o", str(tmp_path / "out"), "--data", "val"]) == 2

@@ -16,7 +16,7 @@ __all__ = ["experiment"]
 @app.command()
 def experiment(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table1, table2 or table3 of the paper, or a YAML file of your own.")
+        str, typer.Argument(metavar="NAME", help="baselines, table1, table2 or table3, or a YAML file of your own.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for everything.")],
     data: Annotated[
