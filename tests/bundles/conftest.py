@@ -63,3 +63,13 @@ def overlays(tmp_path_factory):
     for name, content in TINY_OVERLAYS.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
     return {name: str(folder / f"{name}.yaml") for name in TINY_OVERLAYS}
+
+
+@pytest.fixture(scope="module")
+def phantom_images(tmp_path_factory):
+    """A folder with one image, ``a.png``."""
+    folder = tmp_path_factory.mktemp("images")
+    write_png(
+        folder / "a.png", generate_phantom(PhantomSettings(width=300, height=280, seed=1, tissue_share=1.0)).image
+    )
+    return folder
