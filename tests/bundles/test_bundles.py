@@ -45,9 +45,9 @@ CONFIGS = [config for name in bundle_names() for config in sorted((bundle_path(n
 # Configurations that run by themselves. All others are overlays: of inference.yaml, or, unless said so, of train.yaml.
 MAIN = ("train", "inference", "slide_inference", "initial_synthesis")
 OVERLAYS = [config for config in CONFIGS if config.stem not in MAIN]
-LAID_OVER_INFERENCE = ("evaluate",)
+LAID_OVER_INFERENCE = ("evaluate", "operator")
 # Values that an overlay adds, instead of changing one that is there.
-ADDED = {"evaluate": {"names", "pairs", "scored"}}
+ADDED = {"evaluate": {"names", "pairs", "scored"}, "operator": {"_meta_"}}
 
 
 def config_id(path):
