@@ -50,8 +50,8 @@ def fetch_bundle(address: Path | str) -> Path:
     if found is None:
         raise InputError(f"{address}: no address of a model; give models:/NAME@ALIAS or models:/NAME/VERSION")
     uri, where = _registry()
-    client = MlflowClient(uri)
     try:
+        client = MlflowClient(uri)
         version = _find_version(client, **found.groupdict())
     except MlflowException as error:
         raise InputError(f"{address}: not in the registry {where} ({first_line(error)})") from error

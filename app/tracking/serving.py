@@ -90,6 +90,8 @@ def _listed(given: Any) -> Sequence[Any]:
         if IMAGE not in given.columns:
             raise ValueError(f"a table of images has a column {IMAGE!r}, got {', '.join(map(str, given.columns))}")
         given = given[IMAGE]
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        given = given.item()  # A server makes one of a text.
     if isinstance(given, (str, bytes)) or (isinstance(given, np.ndarray) and given.dtype != object and given.ndim == 3):
         given = [given]
     if not isinstance(given, (Sequence, np.ndarray, pd.Series)):
