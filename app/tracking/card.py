@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..data.images import IMAGE_SUFFIXES
 from ..errors import InputError
-from ..metrics import InstanceScores
 from .run import record_tags
 
 __all__ = ["read_training", "write_card"]
@@ -47,7 +45,7 @@ def read_training(bundle: Path) -> dict[str, Any] | None:
 
 
 def write_card(
-    bundle: Path, model_sha256: str, mpp: float, scores: InstanceScores | None, evaluated: Mapping[str, str]
+    bundle: Path, model_sha256: str, mpp: float, figures: Mapping[str, float], evaluated: Mapping[str, str]
 ) -> str:
     """Write the card of a model, as Markdown.
 
@@ -55,7 +53,7 @@ def write_card(
         bundle: its folder.
         model_sha256: digest of its weights.
         mpp: scale of its images, µm per pixel.
-        scores: means over the evaluation set, if there was one.
+        figures: means of the scores over the evaluation set; empty if there was none.
         evaluated: what to say of that set, by its title.
     """
     about = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
@@ -70,9 +68,9 @@ def write_card(
         **_trained(training),
     }
     text = [f"# {about['name']}", "", about["description"], "", *_table(rows)]
-    if scores is not None:
-        figures = {name: f"{value:.4f}" for name, value in asdict(scores).items()}
-        text += ["", "## How good it is", "", *_table({**evaluated, **figures})]
+    if figures:
+        means = {name: f"{value:.4f}" for name, value in figures.items()}
+        text += ["", "## How good it is", "", *_table({**evaluated, **means})]
     if shipped:
         source = (bundle / "docs" / "data_license.txt").read_text(encoding="utf-8")
         text += ["", "## Where its data come from", "", "```", source.strip(), "```"]

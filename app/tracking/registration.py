@@ -186,13 +186,13 @@ def _log(
     store: TrackingStore, folder: Path, segmenter: SlideSegmenter, settings: RegisterSettings, scores: list[ImageScores]
 ) -> str:
     """Record the model in a run of its own, and make it a version; returns its number."""
-    mean, figures = mean_scores(scores) if scores else None, _figures(scores)
+    figures = _figures(scores)
     evaluated, tags = _evaluation(settings, scores)
     training = read_training(folder)
     tags |= {"model.sha256": segmenter.model_sha256}
     if training is not None:
         tags["data.sha256"] = record_tags(training)["data.sha256"]
-    card = write_card(folder, segmenter.model_sha256, segmenter.instances.mpp, mean, evaluated)
+    card = write_card(folder, segmenter.model_sha256, segmenter.instances.mpp, figures, evaluated)
     # Set by `mlflow run`, which has a run of its own for the command.
     parent = os.environ.get("MLFLOW_RUN_ID")
     parents = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
