@@ -11,9 +11,11 @@ from ..data.images import IMAGE_SUFFIXES
 from ..errors import InputError
 from .run import record_tags
 
-__all__ = ["read_training", "write_card"]
+__all__ = ["read_training", "shorten_card", "write_card"]
 
 _LIBRARIES = ("nucleosynth", "monai", "torch")
+_LONGEST = 5000
+_CUT = "\n\n(The whole card is model_card.md of the source run.)\n"
 _UNKNOWN = "not recorded with the bundle"
 
 
@@ -75,6 +77,11 @@ def write_card(
         source = (bundle / "docs" / "data_license.txt").read_text(encoding="utf-8")
         text += ["", "## Where its data come from", "", "```", source.strip(), "```"]
     return "\n".join(text) + "\n"
+
+
+def shorten_card(card: str) -> str:
+    """A card as a description of a version, for which MLflow's databases have no more than 5000 characters."""
+    return card if len(card) <= _LONGEST else card[: _LONGEST - len(_CUT)] + _CUT
 
 
 def _trained(record: Mapping[str, Any] | None) -> dict[str, str]:

@@ -31,7 +31,7 @@ from ..slides.model import find_bundle, find_weights, load_segmenter
 from ..slides.registered import ARTIFACT, download_bundle
 from ..slides.segmentation import SlideSegmenter, segment_slides
 from ..slides.settings import SegmentSettings
-from .card import read_training, write_card
+from .card import read_training, shorten_card, write_card
 from .run import record_tags
 from .serving import BUNDLE, image_text
 from .store import TrackingStore, open_store, quiet
@@ -221,7 +221,7 @@ def _log(
     tags |= {f"evaluation.{name}": f"{value:.4f}" for name, value in figures.items()}
     _ensure_registered(store, settings.name)
     version = store.client.create_model_version(
-        settings.name, info.model_uri, run.info.run_id, tags, description=card, model_id=info.model_id
+        settings.name, info.model_uri, run.info.run_id, tags, description=shorten_card(card), model_id=info.model_id
     )
     return str(version.version)
 

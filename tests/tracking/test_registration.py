@@ -17,7 +17,7 @@ from nucleosynth.slides.evaluation import evaluate_folders, mean_scores
 from nucleosynth.slides.model import find_weights, load_segmenter
 from nucleosynth.slides.segmentation import segment_slides
 from nucleosynth.slides.settings import SegmentSettings
-from nucleosynth.tracking.card import read_training
+from nucleosynth.tracking.card import read_training, shorten_card
 from nucleosynth.tracking.registration import RegisterSettings, register_bundle
 
 pytestmark = pytest.mark.registry
@@ -179,3 +179,10 @@ def test_the_record_of_a_training_is_found_beside_its_bundle(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run.json: damaged, or not the record of a training"):
         read_training(bundle)
+
+
+def test_a_card_that_no_database_takes_is_cut():
+    assert shorten_card("x" * 5000) == "x" * 5000
+    cut = shorten_card("x" * 5001)
+    assert len(cut) == 5000
+    assert cut.endswith("(The whole card is model_card.md of the source run.)\n")
