@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .metrics import InstanceScores
     from .slides.evaluation import ImageScores
     from .slides.segmentation import SlideReport
+    from .tracking.registration import Registration
 
-__all__ = ["say_scores", "say_segmented", "say_trained", "warn_of_blank"]
+__all__ = ["say_registered", "say_scores", "say_segmented", "say_trained", "warn_of_blank"]
 
 
 def say_trained(report: TrainingReport) -> None:
@@ -57,6 +58,19 @@ def say_segmented(reports: Sequence[SlideReport]) -> None:
         print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
     if damaged:
         raise typer.Exit(3)
+
+
+def say_registered(made: Registration) -> None:
+    """What was registered where, how good it is, and what to do with it."""
+    console = Console(highlight=False, soft_wrap=True)
+    alias = "" if made.alias is None else f", the {escape(made.alias)}"
+    instead = "" if made.replaced is None else f" instead of version {made.replaced}"
+    console.print(f"[bold]{escape(made.name)}[/] version {made.version}{alias}{instead}: {escape(made.place)}")
+    if made.means:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in made.means.items())
+        console.print(f"On {len(made.scores)} images: {figures}")
+    address = f"models:/{made.name}" + (f"/{made.version}" if made.alias is None else f"@{made.alias}")
+    console.print(f"Next: nucleosynth segment IMAGE_OR_SLIDE -o DIR --model {escape(shlex.quote(address))}")
 
 
 def say_scores(images: Sequence[ImageScores], mean: InstanceScores, auroc: float | None) -> None:

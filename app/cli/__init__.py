@@ -6,6 +6,6 @@ Imports of a command's own code stay inside the command: ``nucleosynth --help`` 
 from .application import app, main
 
 # In the order in which help lists them.
-from . import tiles, synthesize, train, segment, evaluate, experiment, demo  # isort: skip
+from . import tiles, synthesize, train, segment, evaluate, register, experiment, demo  # isort: skip
 
-__all__ = ["app", "demo", "evaluate", "experiment", "main", "segment", "synthesize", "tiles", "train"]
+__all__ = ["app", "demo", "evaluate", "experiment", "main", "register", "segment", "synthesize", "tiles", "train"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupted.
     """
     let_threads_sleep()
+    # Else MLflow reports to its makers that it is used; nothing goes over the network unasked.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="nucleosynth")
     except SystemExit as end:

@@ -31,8 +31,9 @@ def segment(
         Path | None,
         typer.Option(
             metavar="BUNDLE",
-            help="Output of [bold]nucleosynth train[/], or its nuclei_segmentation; or [bold]research[/]: shipped "
-            "weights that know more tissue, and are not for commercial use (CC BY-NC-SA 4.0).",
+            help="Output of [bold]nucleosynth train[/], or its nuclei_segmentation; [bold]models:/NAME@ALIAS[/] from "
+            "MLflow's registry; or [bold]research[/]: shipped weights that know more tissue, and are not for "
+            "commercial use (CC BY-NC-SA 4.0).",
             show_default="the network that is shipped",
         ),
     ] = None,

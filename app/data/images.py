@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,16 @@ from PIL import Image
 from ..atomic import write_atomically
 from ..errors import InputError
 
-__all__ = ["IMAGE_SUFFIXES", "find_files", "find_images", "read_image", "read_label", "write_label", "write_png"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decode_image",
+    "find_files",
+    "find_images",
+    "read_image",
+    "read_label",
+    "write_label",
+    "write_png",
+]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
@@ -59,11 +69,26 @@ def read_image(path: Path) -> np.ndarray:
         InputError: the file is missing, damaged or truncated, or not 8-bit RGB. A damaged image is never returned
             in part: PNG checksums are verified, and so are the grey blocks with which a JPEG decoder fills gaps.
     """
+    return _read(path, path)
+
+
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    """Read an image file that is in memory, as :func:`read_image` does.
+
+    Args:
+        content: of the file.
+        name: how to call it in messages.
+    """
+    return _read(BytesIO(content), name)
+
+
+def _read(source: Path | BytesIO, path: Path | str) -> np.ndarray:
+    """Read an image; ``path`` is its name in messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _check_header(path)
-            with Image.open(path) as image:
+            _check_header(source, path)
+            with Image.open(source) as image:
                 kind = image.format
                 pixels = np.array(image)
     except InputError:
@@ -138,9 +163,9 @@ def write_label(path: Path, label: np.ndarray) -> Path:
     return path
 
 
-def _check_header(path: Path) -> None:
+def _check_header(source: Path | BytesIO, path: Path | str) -> None:
     """Refuse what is not 8-bit RGB, and a PNG whose parts are damaged or missing though its pixels decode."""
-    with Image.open(path) as image:
+    with Image.open(source) as image:
         wrong = _COLOUR_NAMES.get(image.mode, image.mode) if image.mode != "RGB" else None
         if image.mode.startswith("I") or _bits(image) > 8:
             wrong = "16-bit"

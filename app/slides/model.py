@@ -10,6 +10,7 @@ from nucleosynth.bundles import bundle_path
 
 from ..errors import InputError
 from ..networks import build_part
+from .registered import fetch_bundle, is_registered
 from .segmentation import SlideSegmenter
 
 __all__ = ["find_bundle", "find_weights", "load_segmenter"]
@@ -31,6 +32,8 @@ def load_segmenter(bundle: Path | str | None = None, changes: Mapping[str, Any] 
     Raises:
         InputError: it is no such bundle, or a file in it is missing or damaged.
     """
+    if is_registered(bundle):
+        bundle = find_bundle(bundle)  # Fetched once, not for the weights again.
     folder = find_bundle(bundle)
     given = {"bundle_root": str(folder), "ckpt_path": str(find_weights(bundle)), **(changes or {})}
     return build_part(folder / _CONFIGURATION, "segmenter", given)
@@ -46,11 +49,14 @@ def find_bundle(bundle: Path | str | None = None) -> Path:
 
     Args:
         bundle: that folder itself, or the output folder that holds it; None is the shipped one, and so is ``research``,
-            where no folder has that name: the same bundle with other weights.
+            where no folder has that name: the same bundle with other weights. An address ``models:/NAME@ALIAS`` or
+            ``models:/NAME/VERSION`` is fetched from MLflow's registry, into a folder that lasts as long as the process.
 
     Raises:
         InputError: it is no such bundle.
     """
+    if bundle is not None and is_registered(bundle):
+        return fetch_bundle(bundle)
     bundle = bundle_path(_NAME) if bundle is None or _is_research(bundle) else Path(bundle)
     folder = bundle / _NAME if (bundle / _NAME).is_dir() else bundle
     if not (folder / _CONFIGURATION).is_file():

@@ -28,8 +28,9 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_B
 
 from ..atomic import write_atomically
 from ..errors import InputError
+from ..servers import check_server
 from .flatten import valid_key
-from .store import TrackingStore, check_server, open_store, quiet
+from .store import TrackingStore, open_store, quiet
 
 __all__ = ["RUN_FILE", "RunDescription", "TrackedRun", "known_run", "open_run", "record_tags"]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import os
-import socket
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -21,15 +17,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import create_sqlalchemy_engine
 
 from ..errors import InputError
+from ..servers import check_server, first_line, without_password
 
-__all__ = ["TrackingStore", "check_server", "open_store", "quiet", "tracking_uri"]
+__all__ = ["TrackingStore", "open_store", "quiet", "tracking_uri"]
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlruns"
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-# Longer than any server needs to answer; MLflow itself would try again for minutes, for a database for an hour.
-_TIMEOUT_SECONDS = 5.0
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ def open_store(output_dir: Path) -> TrackingStore:
     """
     uri = tracking_uri(output_dir)
     own = uri == f"sqlite:///{_database(output_dir)}"
-    label = str(_database(output_dir)) if own else _without_password(uri)
+    label = str(_database(output_dir)) if own else without_password(uri)
     where = label if own else f"{_VARIABLE}={label}"
     if own:
         _database(output_dir).parent.mkdir(parents=True, exist_ok=True)
@@ -120,40 +113,15 @@ def open_store(output_dir: Path) -> TrackingStore:
             f"{where}: MLflow no longer keeps runs in folders; give the address of a server (http://...) or of a "
             "database (sqlite:////folder/mlflow.db)"
         )
-    check_server(uri, where)
+    check_server(uri, where, f"start it, or unset {_VARIABLE} to record in the output folder")
     try:
         artifacts = None if urlsplit(uri).scheme in ("http", "https", "") else _check_database(uri)
         with quiet():
             client = MlflowClient(uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # Every database driver has errors of its own.
-        raise InputError(f"{where}: MLflow cannot use this as its tracking store ({_reason(error)})") from error
+        raise InputError(f"{where}: MLflow cannot use this as its tracking store ({first_line(error)})") from error
     return TrackingStore(uri, label, own, client, artifacts)
-
-
-def check_server(uri: str, where: str) -> None:
-    """Make sure that a server listens, within seconds; an SQLite file passes.
-
-    Args:
-        uri: address of the tracking store.
-        where: how to name it in the message.
-
-    Raises:
-        InputError: there is no server, or it is not able to serve.
-    """
-    parts = urlsplit(uri)
-    try:
-        if parts.scheme in ("http", "https"):
-            _ask(uri)
-        elif parts.hostname:
-            port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
-            if port is not None:
-                socket.create_connection((parts.hostname, port), _TIMEOUT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{where}: the MLflow tracking server cannot be reached ({_reason(error)}); start it, or unset {_VARIABLE} "
-            "to record in the output folder"
-        ) from error
 
 
 @contextmanager
@@ -168,19 +136,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _ask(uri: str) -> None:
-    """Raise OSError unless a server answers; whether it lets this user in, MLflow finds out."""
-    try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_SECONDS).close()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:
-            raise
-    except urllib.error.URLError as error:
-        # MLflow has settings of its own for certificates.
-        if not isinstance(error.reason, ssl.SSLError):
-            raise
 
 
 def _check_database(uri: str) -> str | None:
@@ -198,17 +153,3 @@ def _check_database(uri: str) -> str | None:
 def _database(output_dir: Path) -> Path:
     # Resolved, since MLflow keeps absolute addresses: a folder must have one, by whatever link it is reached.
     return Path(output_dir).resolve() / _DATABASE
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    user, _, host = parts.netloc.rpartition("@")
-    return SplitResult(parts.scheme, f"{user.partition(':')[0]}@{host}", parts.path, parts.query, "").geturl()
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what an error says."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:_LONGEST_REASON]

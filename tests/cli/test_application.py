@@ -32,6 +32,16 @@ def test_help_loads_no_heavy_library():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "true"), ("false", "false")])
+def test_mlflow_reports_to_nobody_unless_it_is_allowed_to(monkeypatch, before, after):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    if before is not None:
+        monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", before)
+    code = "import os, nucleosynth.cli as c; c.main(['--version']); print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout.split()[-1] == after
+
+
 def test_version():
     assert run("--version").stdout.strip() == f"nucleosynth {__version__}"
 

@@ -102,7 +102,7 @@ def test_a_server_that_is_down_is_reported_at_once_without_the_password(tmp_path
 def test_a_server_that_does_not_answer_is_reported(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
-        monkeypatch.setattr("nucleosynth.tracking.store._TIMEOUT_SECONDS", 0.2)
+        monkeypatch.setattr("nucleosynth.servers._TIMEOUT_SECONDS", 0.2)
         with pytest.raises(InputError, match=r"cannot be reached .*timed out"):
             open_store(tmp_path)
 
