@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
 
     Returns:
-        0; 2 for a wrong input or output; 3 if parts of a slide could not be read; 130 when interrupted.
+        0; 2 for a wrong input or output; 3 if parts of a slide could not be read. When interrupted, Holoscan ends the
+        process with 1; started again, it continues.
     """
     let_threads_sleep()
     return exit_code(lambda: _run(_parser().parse_args(arguments)))

@@ -97,6 +97,7 @@ def context(staged, tmp_path_factory):
     _create_package_manifest(package.package_manifest, str(folder))
     builder = PythonAppBuilder(package.build_parameters, str(folder))
     (platform,) = package.platforms
+    assert platform.tag == f"nucleosynth-x64-workstation-dgpu-linux-amd64:{__version__}"  # As docs/deploy.md says.
     builder._copy_supporting_files(platform)
     builder._write_dockerfile(platform)
     return folder
