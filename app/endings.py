@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+import typer
+
 from .errors import InputError
 
 __all__ = ["exit_code"]
@@ -16,10 +18,12 @@ def exit_code(run: Callable[[], object]) -> int:
 
     Returns:
         0; 2 for a wrong input or output, which is printed in one line; 130 when interrupted; what was asked for where
-        it ends by ``SystemExit``.
+        it ends by ``SystemExit`` or ``typer.Exit``.
     """
     try:
         run()
+    except typer.Exit as end:
+        return end.exit_code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except InputError as error:

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 import shapely
+import tifffile
 from highdicom.ann import annread
 
 from nucleosynth import cli
 from nucleosynth.bundles import bundle_path
 from nucleosynth.data.images import write_png
+from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.deploy.command import main
 
 resource = pytest.importorskip("resource", reason="Holoscan is for Linux")
@@ -117,6 +119,25 @@ def test_images_are_taken_by_the_environment_and_a_finished_run_is_not_done_agai
     again = run("-m", "nucleosynth.deploy", "--mpp", "0.25", **container)
     assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, "")
     assert {path: path.read_bytes() for path in output.glob("*/run.json")} == records
+
+
+@pytest.mark.slow
+@needs_extra
+def test_parts_that_cannot_be_read_are_counted_and_end_with_3(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("HOLOSCAN_LOG_LEVEL", "OFF")
+    phantom = generate_phantom(PhantomSettings(width=600, height=600, seed=3))
+    slide = tmp_path / "damaged.tiff"
+    with tifffile.TiffWriter(slide) as tiff:
+        kind = {"tile": (256, 256), "photometric": "rgb", "compression": "deflate", "metadata": None}
+        tiff.write(phantom.image, resolution=(40000, 40000), resolutionunit="CENTIMETER", **kind)
+    with tifffile.TiffFile(slide) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[4], tiff.pages[0].databytecounts[4]
+    content = bytearray(slide.read_bytes())
+    content[offset : offset + length] = bytes(length)
+    slide.write_bytes(content)
+    assert main(["-i", str(slide), "-o", str(tmp_path / "out")]) == 3
+    assert "1 tiles could not be read" in capfd.readouterr().err
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["slides"][0]["unreadable_tiles"] == 1
 
 
 def empty(folder):
