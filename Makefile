@@ -4,10 +4,13 @@
 #   make test INSTALL=wheel              against the package as users get it, instead of the tree
 #   make install PYTHON=python3.12       with another interpreter (after `make clean`)
 #   make install CONSTRAINTS=mine.txt    with other versions, such as a torch for another platform
+#   make map                              what `monai-deploy package` makes a container of: docs/deploy.md
 PYTHON ?= python3
 INSTALL ?= editable
 CONSTRAINTS ?= constraints.txt
 ARGS ?=
+MAP ?= build/map
+MODEL ?= bundles/nuclei_segmentation
 
 ifeq ($(filter editable wheel,$(INSTALL)),)
 $(error INSTALL must be editable or wheel, not "$(INSTALL)")
@@ -20,7 +23,7 @@ SOURCES = $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*')
 INSTALLED := .venv/.installed-$(INSTALL)
 FAILED = { echo "nucleosynth: pip could not install; has it a torch as $(CONSTRAINTS) asks for? See docs/dependencies.md" >&2; exit 1; }
 
-.PHONY: install demo test test-fast lint format clean FORCE
+.PHONY: install demo test test-fast lint format map clean FORCE
 
 install: $(INSTALLED)
 
@@ -41,6 +44,16 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+# The application's folder, with nucleosynth itself in it, and the network in a folder of its own, as MONAI Deploy wants.
+map: .venv/.created
+	@test -f "$(MODEL)/configs/slide_inference.yaml" || { echo "nucleosynth: $(MODEL) is no bundle that segments slides; give MODEL=my_model/nuclei_segmentation" >&2; exit 1; }
+	@rm -rf build/lib build/bdist.* "$(MAP)"; mkdir -p "$(MAP)/models"
+	@$(PIP) wheel --no-build-isolation --no-deps -w "$(MAP)/wheel" .
+	@$(PIP) install --no-deps --no-compile --target "$(MAP)/app" "$(MAP)"/wheel/*.whl
+	@cp app/deploy/__main__.py app/deploy/app.yaml app/deploy/requirements.txt "$(MAP)/app"
+	@cp -R "$(MODEL)" "$(MAP)/models/nuclei_segmentation"
+	@echo "Next: monai-deploy package $(MAP)/app --config $(MAP)/app/app.yaml --models $(MAP)/models --platform x86_64 --tag nucleosynth"
 
 # A strict editable install links file by file, so it is renewed whenever a file comes, goes or changes its name.
 # The stamp appears last, so that an interrupted installation is done again, and bears the time of the beginning, so

@@ -4,6 +4,9 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from .cuda_runtime import preload_cuda_runtime
+
+preload_cuda_runtime()
 __version__ = version("nucleosynth")
 
 # What is offered at the top of the package and where it is: found when it is first asked for (PEP 562), for the command

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from ..errors import InputError
+from ..endings import exit_code
 from ..threads import let_threads_sleep
 
 __all__ = ["app", "main"]
@@ -38,24 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     let_threads_sleep()
     # Else MLflow reports to its makers that it is used; nothing goes over the network unasked.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        app(args=None if arguments is None else list(arguments), prog_name="nucleosynth")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except InputError as error:
-        return _fail(str(error))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return _fail(f"{error.filename}: {reason}" if error.filename else reason)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return 0
-
-
-def _fail(message: str) -> int:
-    """Say what is wrong in one line, whatever the message holds."""
-    print("nucleosynth: error: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+    return exit_code(lambda: app(args=None if arguments is None else list(arguments), prog_name="nucleosynth"))
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import openslide
 from PIL import Image
 
-__all__ = ["dicom_slide", "is_mislabelled_ycbcr"]
+__all__ = ["dicom_slide", "is_dicom", "is_mislabelled_ycbcr"]
 
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _JPEG_START = b"\xff\xd8\xff"
@@ -26,6 +26,11 @@ def dicom_slide(folder: Path) -> Path | None:
         if openslide.OpenSlide.detect_format(file) == "dicom":
             return file
     return None
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a slide is DICOM: one of its files, or the folder with them, which only DICOM slides are."""
+    return path.is_dir() or openslide.OpenSlide.detect_format(path) == "dicom"
 
 
 def is_mislabelled_ycbcr(path: Path, photometric: str, transfer_syntax: str) -> bool:

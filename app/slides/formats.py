@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..record import RECORD, write_record
 from .anndata_table import check_anndata, write_anndata
 from .dicom_annotations import check_dicom_annotations, write_dicom_annotations
 from .label_image import write_label_image
 from .reader import SlideReader
-from .settings import FORMATS
+from .settings import FORMATS, chosen_formats
 
-__all__ = ["WRITERS", "FormatWriter", "check_formats", "formats_there", "write_formats"]
+__all__ = ["WRITERS", "FormatWriter", "add_formats", "check_formats", "formats_there", "write_formats"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,25 @@ def write_formats(source: Path, slide: SlideReader, names: Sequence[str]) -> Non
     """
     for name in names:
         WRITERS[name].write(source, slide, source.with_name(WRITERS[name].file))
+
+
+def add_formats(source: Path, slide: SlideReader, done: dict[str, Any], names: Sequence[str]) -> None:
+    """Write formats that a finished output lacks, and record each as soon as it is there.
+
+    Args:
+        source: ``nuclei.parquet``; the caller has locked its folder.
+        slide: that the nuclei are of.
+        done: what ``run.json`` beside it says.
+        names: of ``WRITERS``.
+
+    Raises:
+        InputError: as of :func:`check_formats`.
+        OSError: a file cannot be written.
+    """
+    folder = source.parent
+    there = set(done.get("formats", ())) & set(formats_there(folder))
+    for name in names:
+        if name not in there:
+            write_formats(source, slide, [name])
+            there |= {name} & set(formats_there(folder))
+            write_record(folder / RECORD, {**done, "formats": chosen_formats(there)})

@@ -18,10 +18,10 @@ import torch
 from ..errors import InputError
 from ..postprocess import InstanceSettings
 from ..progress import track
-from ..record import RECORD, claim_output, finish_output, finished_run, run_record, write_record
+from ..record import claim_output, finish_output, finished_run, run_record
 from ..workers import worker_pool
 from .exports import draw_overview, write_geojson
-from .formats import WRITERS, check_formats, formats_there, write_formats
+from .formats import WRITERS, add_formats, check_formats, formats_there, write_formats
 from .normalisation import SlideStain, measure_stain
 from .outlining import Outliner, ready, write_part
 from .plan import Box, PlanSettings, SlideTile, plan_slide
@@ -32,7 +32,7 @@ from .sources import Source, find_sources
 from .store import PartStore, locked, merge_parts
 from .tissue import find_tissue
 
-__all__ = ["PRODUCTS", "SlideReport", "SlideSegmenter", "segment_slides"]
+__all__ = ["PRODUCTS", "TABLE", "SlideReport", "SlideSegmenter", "segment_slides"]
 
 TABLE, GEOJSON, OVERVIEW = "nuclei.parquet", "nuclei.geojson", "overview.png"
 _PARTS = "parts"
@@ -49,12 +49,14 @@ class SlideReport:
 
     Attributes:
         name: of its folder in the output.
+        source: the file, or the folder of a DICOM slide.
         folder: with the results.
         nuclei: their number.
         failed: tiles that could not be read, each a box in level-0 pixels and the reason.
     """
 
     name: str
+    source: Path
     folder: Path
     nuclei: int
     failed: tuple[dict[str, Any], ...]
@@ -205,8 +207,8 @@ def _segment_slide(
         done = finished_run(folder, record)
         if done is not None and not done["failed"]:
             store.discard()
-            _add_formats(folder, slide, done, formats)
-            return SlideReport(source.name, folder, done["nuclei"], ())
+            add_formats(folder / TABLE, slide, done, formats)
+            return SlideReport(source.name, source.path, folder, done["nuclei"], ())
         # A process imports what it needs while tissue is looked for and the first frame is read.
         pool.submit(ready)
         size = slide.thumbnail_size(segmenter.instances.mpp)
@@ -235,7 +237,7 @@ def _segment_slide(
         finish_output(folder, {**record, **results, "formats": formats_there(folder)})
         if not failed:
             store.discard()
-        return SlideReport(source.name, folder, nuclei, tuple(places))
+        return SlideReport(source.name, source.path, folder, nuclei, tuple(places))
 
 
 def _fill(
@@ -344,16 +346,6 @@ def _export(folder: Path, slide: SlideReader, formats: Sequence[str]) -> None:
     thumbnail = slide.thumbnail(mpp, np.zeros((height, width), bool))
     draw_overview(folder / TABLE, thumbnail, mpp / slide.mpp, folder / OVERVIEW)
     write_formats(folder / TABLE, slide, formats)
-
-
-def _add_formats(folder: Path, slide: SlideReader, done: dict[str, Any], formats: Sequence[str]) -> None:
-    """Write what a finished output lacks, and record each as soon as it is there."""
-    there = set(done.get("formats", ())) & set(formats_there(folder))
-    for name in formats:
-        if name not in there:
-            write_formats(folder / TABLE, slide, [name])
-            there |= {name} & set(formats_there(folder))
-            write_record(folder / RECORD, {**done, "formats": chosen_formats(there)})
 
 
 def _places(tiles: Sequence[SlideTile], failed: dict[int, str], scale: float) -> list[dict[str, Any]]:
