@@ -55,7 +55,8 @@ def say_segmented(reports: Sequence[SlideReport]) -> None:
     damaged = [report for report in reports if report.failed]
     for report in damaged:
         reason = report.failed[0]["reason"]
-        print(f"nucleosynth: warning: {len(report.failed)} tiles could not be read: {reason}", file=sys.stderr)
+        count = f"{len(report.failed)} tile{'s' if len(report.failed) > 1 else ''}"
+        print(f"nucleosynth: warning: {count} could not be read: {reason}", file=sys.stderr)
     if damaged:
         raise typer.Exit(3)
 

@@ -22,6 +22,12 @@ from .trainer import SynthesisTrainer
 
 __all__ = ["export_bundle", "save_models"]
 
+# What the shipped bundle says of its weights is not true of others.
+_LICENSE = """The weights in models/ were trained by whoever made this bundle, on tiles that run.json beside it lists.
+Their licence depends on that of these tiles. The rest of the bundle is licensed under Apache-2.0: see LICENSE.
+"""
+_OTHER_WEIGHTS = "> The weights in this bundle are not those of which this page tells: its maker trained them.\n\n"
+
 
 def save_models(trainer: SynthesisTrainer, folder: Path | str, main: str = Networks.TASK) -> list[Path]:
     """Write the trained networks as state dictionaries, and the calibration of the weights as JSON.
@@ -71,6 +77,9 @@ def export_bundle(name: str, destination: Path, definitions: Mapping[str, Any], 
     shutil.copytree(bundle_path(name), partial, ignore=shutil.ignore_patterns("models", "__pycache__"))
     for path in sorted((partial / "configs").glob("*.yaml")):
         path.write_text(_with_definitions(path.read_text(encoding="utf-8"), definitions), encoding="utf-8")
+    (partial / "docs" / "data_license.txt").write_text(_LICENSE, encoding="utf-8")
+    page = partial / "docs" / "README.md"
+    page.write_text(_OTHER_WEIGHTS + page.read_text(encoding="utf-8"), encoding="utf-8")
     (partial / "models").mkdir()
     for target, source in models.items():
         shutil.copyfile(source, partial / "models" / target)

@@ -136,7 +136,7 @@ def test_parts_that_cannot_be_read_are_counted_and_end_with_3(tmp_path, capfd, m
     content[offset : offset + length] = bytes(length)
     slide.write_bytes(content)
     assert main(["-i", str(slide), "-o", str(tmp_path / "out")]) == 3
-    assert "1 tiles could not be read" in capfd.readouterr().err
+    assert "1 tile could not be read" in capfd.readouterr().err
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["slides"][0]["unreadable_tiles"] == 1
 
 
