@@ -147,9 +147,10 @@ def test_definitions_are_replaced_in_every_configuration_and_nothing_else_is(nam
 def test_monai_reads_each_configuration(name, weights, tmp_path):
     bundle = export_bundle(name, tmp_path / "bundle", DEFINITIONS, weights)
     for file in configs(bundle):
-        base = [str(bundle / "configs" / "train.yaml")] if file not in ("train.yaml", "inference.yaml") else []
+        base = "inference.yaml" if file in ("evaluate.yaml", "operator.yaml") else "train.yaml"
+        files = [file] if file in ("train.yaml", "inference.yaml") else [base, file]
         parser = ConfigParser()
-        parser.read_config([*base, str(bundle / "configs" / file)])
+        parser.read_config([str(bundle / "configs" / each) for each in files])
         if file in ("train.yaml", "inference.yaml"):
             assert parser.get("network_def") == TARGET
 
