@@ -64,7 +64,7 @@ Nuclei([sys.executable]).run()
 @pytest.mark.slow
 def test_it_finds_the_nuclei_that_the_bundle_finds_in_a_file(tmp_path):
     """With more of them than 8 bits could number."""
-    tissue = generate_phantom(PhantomSettings(width=1024, height=1024, seed=4, tissue_share=1.0)).image
+    tissue = generate_phantom(PhantomSettings(width=1280, height=1280, seed=4, tissue_share=1.0)).image
     write_png(tmp_path / "images" / "a.png", tissue)
     (tmp_path / "app.py").write_text(APPLICATION)
     command = [sys.executable, tmp_path / "app.py", tmp_path / "images" / "a.png", tmp_path / "pred.npy"]
