@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,10 +39,9 @@ _PRODUCTS = (
     _CONFIG,
     SEGMENTATION,
     SYNTHESIS,
-    "mlflow.db",
-    "mlruns",
     "mlflow_run.json",
 )
+_STORE = ("mlflow.db", "mlruns")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def train_networks(tiles: Path, output: Path, settings: TrainingSettings) -> Tra
     if (done := _finished(output, record, text)) is not None:
         return done
     fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
-    claim_output(output, record, _PRODUCTS)
+    claim_output(output, record, _products())
     write_atomically(output / _CONFIG, text)
     try:
         workflow = _prepare(output / _CONFIG)
@@ -246,9 +246,14 @@ def _quiet() -> Iterator[None]:
             logger.disabled = False
 
 
+def _products() -> tuple[str, ...]:
+    """What a training writes into its folder; a store of MLflow's that the user names may lie there before."""
+    return _PRODUCTS if os.environ.get("MLFLOW_TRACKING_URI") else (*_PRODUCTS, *_STORE)
+
+
 def _give_up(output: Path) -> None:
     """Take back what was written into a folder that was empty before."""
-    for name in _PRODUCTS:
+    for name in _products():
         path = output / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -18,6 +18,7 @@ from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 from nucleosynth.engines import TrainingSettings, train_networks
 from nucleosynth.engines.training import read_configuration
 from nucleosynth.errors import InputError
+from nucleosynth.tracking import open_store
 
 OVERLAY = {
     "patch_size": 64,
@@ -205,6 +206,20 @@ def test_a_trained_network_teaches_another(trained, tiles, overlay, tmp_path):
     assert 0 < change < 0.01 * sum(value.square().sum() for value in before.values())
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert any(given["path"].endswith("model.pt") for given in record["inputs"])
+
+
+def test_a_store_that_the_user_names_may_lie_in_the_output(tiles, overlay, tmp_path, monkeypatch):
+    """That of `mlflow run` has the run of the command before the training begins; one of unknown origin is kept."""
+    path = tmp_path / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    assert open_store(tmp_path).client.search_experiments()
+    settings = TrainingSettings("quick", (overlay, "no_refinement", "no_weights"))
+    assert train_networks(tiles, tmp_path, settings).segmentation.is_dir()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (tmp_path / "other").mkdir()
+    path.rename(tmp_path / "other" / "mlflow.db")
+    with pytest.raises(InputError, match=r"mlflow\.db: in the way, of unknown origin"):
+        train_networks(tiles, tmp_path / "other", settings)
 
 
 def _short(folder):
