@@ -70,3 +70,25 @@ def run_until_killed(tmp_path_factory):
         assert ended.returncode == -signal.SIGKILL, f"it ended with {ended.returncode}: {ended.stderr}"
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_training():
+    """An overlay of ``train.yaml``, after ``quick``, that trains all three networks within seconds."""
+    return {
+        "patch_size": 64,
+        "batch_size": 2,
+        "num_workers": 0,
+        "phases": [
+            {"discriminator": 1, "iterations": 2},
+            {"refiner": 1, "discriminator": 1, "iterations": 2},
+            {"task": 1, "iterations": 4},
+        ],
+        "refiner_def#width": 4,
+        "discriminator_def#widths": [4, 4, 4, 4, 4],
+        "network_def#channels": [4, 8, 8, 8, 8],
+        "train#checkpoint#every": 3,
+        "train#history#capacity": 4,
+        "train#held_out#count": 4,
+        "validate#dataset#indices": "$range(2)",
+    }

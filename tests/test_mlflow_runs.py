@@ -27,22 +27,6 @@ pytestmark = [pytest.mark.registry, pytest.mark.slow]
 
 PROJECT = Path(__file__).resolve().parents[1] / "mlflow"
 PASSWORD = "of this test alone"
-TINY = {
-    "patch_size": 64,
-    "batch_size": 2,
-    "num_workers": 0,
-    "phases": [
-        {"discriminator": 1, "iterations": 2},
-        {"refiner": 1, "discriminator": 1, "iterations": 2},
-        {"task": 1, "iterations": 4},
-    ],
-    "refiner_def#width": 4,
-    "discriminator_def#widths": [4, 4, 4, 4, 4],
-    "network_def#channels": [4, 8, 8, 8, 8],
-    "train#history#capacity": 4,
-    "train#held_out#count": 4,
-    "validate#dataset#indices": "$range(2)",
-}
 
 
 @dataclass(frozen=True)
@@ -189,9 +173,9 @@ def mlflow_run(store, folder, entry_point, **parameters):
     return ended.stdout
 
 
-def test_train_register_segment_and_evaluate(store, tissue, tmp_path):
+def test_train_register_segment_and_evaluate(store, tissue, tmp_path, tiny_training):
     """All in a row, as the second takes what the first has left."""
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_training))
     for name in ("model", "nuclei"):
         (tmp_path / name).mkdir()
     tiny = {"overlay": tmp_path / "tiny.yaml", "preset": "quick"}

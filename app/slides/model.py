@@ -32,16 +32,14 @@ def load_segmenter(bundle: Path | str | None = None, changes: Mapping[str, Any] 
     Raises:
         InputError: it is no such bundle, or a file in it is missing or damaged.
     """
-    if is_registered(bundle):
-        bundle = find_bundle(bundle)  # Fetched once, not for the weights again.
     folder = find_bundle(bundle)
-    given = {"bundle_root": str(folder), "ckpt_path": str(find_weights(bundle)), **(changes or {})}
+    given = {"bundle_root": str(folder), "ckpt_path": str(_weights(folder, bundle)), **(changes or {})}
     return build_part(folder / _CONFIGURATION, "segmenter", given)
 
 
 def find_weights(bundle: Path | str | None = None) -> Path:
     """File with the weights of a bundle, which need not be there; argument and errors as of :func:`find_bundle`."""
-    return find_bundle(bundle) / "models" / ("model_research.pt" if _is_research(bundle) else "model.pt")
+    return _weights(find_bundle(bundle), bundle)
 
 
 def find_bundle(bundle: Path | str | None = None) -> Path:
@@ -62,6 +60,10 @@ def find_bundle(bundle: Path | str | None = None) -> Path:
     if not (folder / _CONFIGURATION).is_file():
         raise InputError(f"{bundle}: no bundle that segments slides (has no {_CONFIGURATION}); give an output of train")
     return folder
+
+
+def _weights(folder: Path, bundle: Path | str | None) -> Path:
+    return folder / "models" / ("model_research.pt" if _is_research(bundle) else "model.pt")
 
 
 def _is_research(bundle: Path | str | None) -> bool:

@@ -18,24 +18,6 @@ from nucleosynth.data.phantom import PhantomSettings, generate_phantom
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-TINY = {
-    "patch_size": 64,
-    "batch_size": 2,
-    "num_workers": 0,
-    "phases": [
-        {"discriminator": 1, "iterations": 2},
-        {"refiner": 1, "discriminator": 1, "iterations": 2},
-        {"task": 1, "iterations": 4},
-    ],
-    "refiner_def#width": 4,
-    "discriminator_def#widths": [4, 4, 4, 4, 4],
-    "network_def#channels": [4, 8, 8, 8, 8],
-    "train#checkpoint#every": 3,
-    "train#history#capacity": 4,
-    "train#held_out#count": 4,
-    "validate#dataset#indices": "$range(2)",
-}
-
 
 @pytest.fixture(autouse=True)
 def own_record(monkeypatch):
@@ -60,9 +42,9 @@ def tiles(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(tiny_training, tmp_path_factory):
     path = tmp_path_factory.mktemp("overlay") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY))
+    path.write_text(yaml.safe_dump(tiny_training))
     return path
 
 
