@@ -29,6 +29,7 @@ from .metrics import InstanceScores
 from .postprocess import otsu_nuclei
 from .progress import track
 from .record import claim_output, finish_output, finished_run, run_record
+from .servers import TRACKING_VARIABLE
 from .slides.evaluation import ImageScores, evaluate_folders, mean_scores, write_scores
 from .slides.model import load_segmenter
 from .slides.segmentation import segment_slides
@@ -39,7 +40,6 @@ __all__ = ["Experiment", "ExperimentSettings", "Fold", "Row", "Trial", "read_exp
 
 _METHODS = ("train", "otsu")
 _TABLE, _CSV, _RUNS = "table.md", "table.csv", "runs"
-_TRACKING = "MLFLOW_TRACKING_URI"
 _SHOWN = ("dice", "avg", "aji", "pq")
 
 
@@ -243,13 +243,13 @@ def _check(trial: Trial, data: Mapping[str, Path], settings: ExperimentSettings)
 @contextmanager
 def _one_store(output: Path) -> Iterator[None]:
     """All trainings of an experiment are runs of one MLflow database, to be compared there."""
-    given = os.environ.get(_TRACKING)
-    os.environ[_TRACKING] = tracking_uri(output)
+    given = os.environ.get(TRACKING_VARIABLE)
+    os.environ[TRACKING_VARIABLE] = tracking_uri(output)
     try:
         yield
     finally:
         if given is None:
-            del os.environ[_TRACKING]
+            del os.environ[TRACKING_VARIABLE]
 
 
 def _trial_row(

@@ -10,7 +10,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from .errors import InputError
 
-__all__ = ["check_server", "first_line", "without_password"]
+__all__ = ["TRACKING_VARIABLE", "check_server", "first_line", "without_password"]
+
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+"""Of the environment: the store that MLflow records in, and the registry; it wins over folders."""
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # Longer than any server needs to answer; MLflow itself would try again for minutes, for a database for an hour.

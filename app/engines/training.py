@@ -21,6 +21,7 @@ from ..data.images import find_images
 from ..data.refinement import CALIBRATION
 from ..errors import InputError
 from ..record import claim_output, finish_output, finished_run, release_output, run_record
+from ..servers import TRACKING_VARIABLE
 from ..slides.model import find_weights
 from .models import export_bundle
 from .trainer import TrainingDiverged
@@ -248,7 +249,7 @@ def _quiet() -> Iterator[None]:
 
 def _products() -> tuple[str, ...]:
     """What a training writes into its folder; a store of MLflow's that the user names may lie there before."""
-    return _PRODUCTS if os.environ.get("MLFLOW_TRACKING_URI") else (*_PRODUCTS, *_STORE)
+    return _PRODUCTS if os.environ.get(TRACKING_VARIABLE) else (*_PRODUCTS, *_STORE)
 
 
 def _give_up(output: Path) -> None:

@@ -16,14 +16,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ..errors import InputError
-from ..servers import check_server, first_line, without_password
+from ..servers import TRACKING_VARIABLE, check_server, first_line, without_password
 
 __all__ = ["ARTIFACT", "download_bundle", "fetch_bundle", "is_registered"]
 
 ARTIFACT = "nuclei_segmentation"
 """Name of the bundle's folder among the artifacts of a registered model."""
 
-_VARIABLE = "MLFLOW_TRACKING_URI"
 _ADDRESS = re.compile(r"models:/+(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+|latest))")
 
 
@@ -87,16 +86,20 @@ def download_bundle(client: MlflowClient, uri: str, version: ModelVersion, folde
 
 def _registry() -> tuple[str, str]:
     """Address of the registry, for MLflow and for messages; it answers, or there is a file."""
-    named = os.environ.get(_VARIABLE)
+    named = os.environ.get(TRACKING_VARIABLE)
     if not named:
         path = Path("mlflow.db").absolute()
         if not path.is_file():
-            raise InputError(f"{path}: no such file; set {_VARIABLE} to the registry that has the model")
+            raise InputError(f"{path}: no such file; set {TRACKING_VARIABLE} to the registry that has the model")
         return f"sqlite:///{path}", str(path)
     where = without_password(named)
     if urlsplit(named).scheme == "sqlite" and not Path(named.removeprefix("sqlite:///")).is_file():
-        raise InputError(f"{_VARIABLE}={where}: there is no such database")
-    check_server(named, f"{_VARIABLE}={where}", f"start it, or set {_VARIABLE} to the registry that has the model")
+        raise InputError(f"{TRACKING_VARIABLE}={where}: there is no such database")
+    check_server(
+        named,
+        f"{TRACKING_VARIABLE}={where}",
+        f"start it, or set {TRACKING_VARIABLE} to the registry that has the model",
+    )
     return named, where
 
 

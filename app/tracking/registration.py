@@ -25,7 +25,7 @@ from ..data.labelled import find_labelled
 from ..data.phantom import PhantomSettings, generate_phantom
 from ..errors import InputError
 from ..record import input_digest
-from ..servers import first_line
+from ..servers import TRACKING_VARIABLE, first_line
 from ..slides.evaluation import ImageScores, evaluate_folders, mean_auroc, mean_scores, write_scores
 from ..slides.model import find_bundle, find_weights, load_segmenter
 from ..slides.registered import ARTIFACT, download_bundle
@@ -279,7 +279,7 @@ def _requirements() -> list[str]:
 @contextmanager
 def _current(uri: str) -> Iterator[None]:
     """Make a store MLflow's current one: logging a model takes no other."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
+    before = os.environ.get(TRACKING_VARIABLE)
     mlflow.set_tracking_uri(uri)
     try:
         yield

@@ -17,11 +17,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import create_sqlalchemy_engine
 
 from ..errors import InputError
-from ..servers import check_server, first_line, without_password
+from ..servers import TRACKING_VARIABLE, check_server, first_line, without_password
 
 __all__ = ["TrackingStore", "open_store", "quiet", "tracking_uri"]
 
-_VARIABLE = "MLFLOW_TRACKING_URI"
 _DATABASE, _ARTIFACTS = "mlflow.db", "mlruns"
 
 
@@ -78,7 +77,7 @@ def tracking_uri(output_dir: Path) -> str:
     Raises:
         InputError: the folder has a name that cannot stand in the address of a database.
     """
-    named = os.environ.get(_VARIABLE)
+    named = os.environ.get(TRACKING_VARIABLE)
     if named:
         return named
     path = str(_database(output_dir))
@@ -87,7 +86,7 @@ def tracking_uri(output_dir: Path) -> str:
     if "?" in path or unquote(path) != path:
         raise InputError(
             f"{output_dir}: MLflow keeps no database in a folder with '?' or codes such as '%20' in its path; "
-            f"give another folder or set {_VARIABLE}"
+            f"give another folder or set {TRACKING_VARIABLE}"
         )
     return f"sqlite:///{path}"
 
@@ -105,7 +104,7 @@ def open_store(output_dir: Path) -> TrackingStore:
     uri = tracking_uri(output_dir)
     own = uri == f"sqlite:///{_database(output_dir)}"
     label = str(_database(output_dir)) if own else without_password(uri)
-    where = label if own else f"{_VARIABLE}={label}"
+    where = label if own else f"{TRACKING_VARIABLE}={label}"
     if own:
         _database(output_dir).parent.mkdir(parents=True, exist_ok=True)
     if uri != "databricks" and urlsplit(uri).scheme in ("", "file"):
@@ -113,7 +112,7 @@ def open_store(output_dir: Path) -> TrackingStore:
             f"{where}: MLflow no longer keeps runs in folders; give the address of a server (http://...) or of a "
             "database (sqlite:////folder/mlflow.db)"
         )
-    check_server(uri, where, f"start it, or unset {_VARIABLE} to record in the output folder")
+    check_server(uri, where, f"start it, or unset {TRACKING_VARIABLE} to record in the output folder")
     try:
         artifacts = None if urlsplit(uri).scheme in ("http", "https", "") else _check_database(uri)
         with quiet():
