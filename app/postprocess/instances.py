@@ -111,17 +111,19 @@ def _divided(cores: np.ndarray, peaks: np.ndarray, mask: np.ndarray) -> np.ndarr
     several = np.bincount(home, minlength=regions) > 1
     if several.any():
         # A watershed would fill a region of one peak with it: only the others have to be flooded.
-        clump = several[label]
-        markers = np.zeros(mask.shape, np.int32)
+        inside = np.flatnonzero(mask)
+        inside = inside[several[label.ravel()[inside]]]
+        clump, markers = np.zeros_like(mask), np.zeros(mask.shape, np.int32)
+        clump.ravel()[inside] = True
         peaks = peaks[several[home]]
         markers.ravel()[peaks] = np.arange(regions, regions + len(peaks))
-        np.copyto(label, watershed(-cores, markers, mask=clump), where=clump)
+        label.ravel()[inside] = watershed(-cores, markers, mask=clump).ravel()[inside]
     return label
 
 
 def _drop(label: np.ndarray, segmentation: np.ndarray, least_area: float, least_mean: float) -> np.ndarray:
     """Remove instances under an area, in pixels, or a mean of the map, and number the others from 1; in place."""
-    inside = np.flatnonzero(label)
+    inside = np.flatnonzero(label > 0)
     ids = label.ravel()[inside]
     area = np.bincount(ids, minlength=1)
     total = np.bincount(ids, segmentation.ravel()[inside], minlength=1)

@@ -77,8 +77,9 @@ def measure_nuclei(
     if not mpp > 0:
         raise ValueError(f"mpp must be positive, got {mpp}")
     # Nuclei cover a fraction of an image: only their pixels are looked at.
-    rows, columns = np.nonzero(label)
-    ids = label[rows, columns].astype(np.intp) - 1
+    inside = np.flatnonzero(label > 0)
+    rows, columns = np.divmod(inside, label.shape[1])
+    ids = label.ravel()[inside].astype(np.intp) - 1
     pixels = np.bincount(ids, minlength=count)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -91,7 +92,7 @@ def measure_nuclei(
     right, down = columns - x[ids], rows - y[ids]
     eccentricity, orientation = _ellipse(mean(right**2), mean(down**2), mean(right * down))
     # OpenCV transforms no empty image.
-    stains = rgb_to_hed(image[rows, columns][None])[0].astype(np.float64) if count else np.empty((0, 3))
+    stains = rgb_to_hed(image.reshape(-1, 3)[inside][None])[0].astype(np.float64) if count else np.empty((0, 3))
     haematoxylin, eosin = mean(stains[:, 0]), mean(stains[:, 1])
     hull = shapely.area(shapely.convex_hull(outlines))
     columns_32 = {
@@ -104,7 +105,7 @@ def measure_nuclei(
         "haematoxylin_std": spread(stains[:, 0], haematoxylin),
         "eosin_mean": eosin,
         "eosin_std": spread(stains[:, 1], eosin),
-        "probability": mean(probability[rows, columns]),
+        "probability": mean(probability.ravel()[inside]),
     }
     # A pixel is the unit square around its centre.
     return NucleusMeasures(x + 0.5, y + 0.5, **{name: value.astype(np.float32) for name, value in columns_32.items()})

@@ -30,17 +30,23 @@ def prominent_peaks(height: np.ndarray, prominence: float) -> np.ndarray:
     if not prominence > 0:
         raise ValueError(f"prominence must be positive, got {prominence}")
     levels = (height * (_STEPS / prominence)).astype(np.int32)
+    highest = int(levels.max(initial=0))
+    land = np.flatnonzero(levels > 0)
+    land = land[np.argsort(levels.ravel()[land], kind="stable")]
+    begin = np.searchsorted(levels.ravel()[land], np.arange(1, highest + 2))
     peaks, tops = np.zeros(0, np.intp), np.zeros(0, np.int32)
+    above = np.zeros(levels.shape, np.uint8)
     # The water falls: at each level islands have joined, and others have come up.
-    for level in range(int(levels.max(initial=0)), 0, -1):
-        count, islands = cv2.connectedComponents((levels >= level).astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+    for level in range(highest, 0, -1):
+        shore = land[begin[level - 1] : begin[level]]
+        above.ravel()[shore] = 1
+        count, islands = cv2.connectedComponents(above, connectivity=4, ltype=cv2.CV_32S)
         home = islands.ravel()[peaks]
         stays = tops - level >= _STEPS
         stays[np.unique(home, return_index=True)[1]] = True  # the first on an island is its highest
         peaks, tops, home = peaks[stays], tops[stays], home[stays]
         new = np.ones(count, bool)
         new[0], new[home] = False, False
-        shore = np.flatnonzero(levels == level)
         top = np.zeros(count, np.intp)
         top[islands.ravel()[shore]] = shore
         peaks = np.concatenate([peaks, top[new]])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,11 +14,12 @@ import shapely
 
 from ..networks import DETECTION, SEGMENTATION
 from ..postprocess import InstanceSettings, label_nuclei, measure_nuclei, outline_nuclei
+from ..workers import worker_pool
 from .plan import SlideTile, TissueMap, owned
 from .store import PartStore
 from .table import nuclei_table
 
-__all__ = ["Outliner", "ready", "write_part"]
+__all__ = ["Outliner", "outlining_pool", "ready", "write_part"]
 
 
 # Just short of the middle between pixels, so that programs that draw the outlines fill the same pixels.
@@ -74,6 +78,31 @@ def write_part(
     table = outliner(tile, image, maps)
     store.write(tile.number, table)
     return len(table), time.perf_counter() - begun
+
+
+@contextmanager
+def outlining_pool(workers: int) -> Iterator[Executor]:
+    """Where tiles are outlined: in so many processes; one alone is a thread.
+
+    Next to nothing of the work needs the interpreter's lock, so a thread does not hinder the network; and while a
+    process begins, a core imports for a second or more, which is much of the time that a small slide takes. Several
+    threads would wait for each other here and there, and share OpenCV's own.
+
+    Args:
+        workers: at least 1.
+
+    Raises:
+        InputError: a process died.
+    """
+    if workers > 1:
+        with worker_pool(workers) as pool:
+            yield pool
+        return
+    thread = ThreadPoolExecutor(1, "outline")
+    try:
+        yield thread
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def ready() -> None:

@@ -130,8 +130,8 @@ class TilePredictor:
             places = list(_batches([window.within(tile.frame) for window in tile.windows], self.batch_size))
             batches = (torch.stack([pixels[rows, columns] for rows, columns in batch]) for batch in places)
             for batch, logits in zip(places, self.stream(batches), strict=True):
-                for (rows, columns), each in zip(batch, logits * self._importance, strict=True):
-                    total[:, rows, columns] += each
+                for (rows, columns), each in zip(batch, logits, strict=True):
+                    total[:, rows, columns].addcmul_(each, self._importance)
                     weight[rows, columns] += self._importance
             rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]

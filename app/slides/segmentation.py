@@ -6,8 +6,8 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from ..errors import InputError
 from ..postprocess import InstanceSettings
 from ..progress import track
 from ..record import claim_output, finish_output, finished_run, run_record
-from ..workers import worker_pool
 from .exports import draw_overview, write_geojson
 from .formats import WRITERS, add_formats, check_formats, formats_there, write_formats
+from .frames import FrameReader, overview_mpp
 from .normalisation import SlideStain, measure_stain
-from .outlining import Outliner, ready, write_part
-from .plan import Box, PlanSettings, SlideTile, plan_slide
+from .outlining import Outliner, outlining_pool, ready, write_part
+from .plan import PlanSettings, SlideTile, plan_slide
 from .prediction import PendingMaps, TilePredictor
 from .reader import SlideReader, open_slide
 from .settings import SegmentSettings, chosen_formats
@@ -38,9 +38,6 @@ TABLE, GEOJSON, OVERVIEW = "nuclei.parquet", "nuclei.geojson", "overview.png"
 _PARTS = "parts"
 PRODUCTS = (_PARTS, TABLE, GEOJSON, OVERVIEW, *(writer.file for writer in WRITERS.values()))
 """What a run writes into the folder of a slide, beside ``run.json``."""
-
-_OVERVIEW_PX = 2048
-_BAND = 512  # Rows that are read at a time: resampling holds some copies of what it works on.
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class _Run:
 
 @dataclass
 class _Seconds:
-    """Where the time goes: of the main process, but for ``outline``, which is the workers'."""
+    """Where the time goes: of the main process, but for ``outline``, which is the workers', beside it as reading is."""
 
     read: float = 0.0
     normalize: float = 0.0
@@ -87,14 +84,6 @@ class _Seconds:
     outline: float = 0.0
     export: float = 0.0
     total: float = field(default=0.0)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Pixels of a tile, uint8, shape (H, W, 3): of the slide, and as the network sees them."""
-
-    image: np.ndarray
-    seen: np.ndarray
 
 
 class SlideSegmenter:
@@ -109,7 +98,8 @@ class SlideSegmenter:
         batch_size: windows at a time.
         bfloat16: whether to compute in bfloat16; None does where the device gains from it.
         compiled: whether to compile the network first.
-        workers: processes that outline nuclei beside the network; None takes all cores but one, at most 8.
+        workers: how many outline nuclei beside the network, see :func:`~nucleosynth.slides.outlining.outlining_pool`;
+            None takes all cores but one, at most 8.
 
     Raises:
         ValueError: a setting is out of range.
@@ -178,7 +168,7 @@ def segment_slides(
     for source in track(sources, "Checking inputs"):
         open_slide(source.path, settings.mpp, settings.reader).close()
         check_formats(source.path, formats)
-    with worker_pool(segmenter.workers) as pool:
+    with outlining_pool(segmenter.workers) as pool:
         reports, refused = [], []
         for source in sources:
             try:
@@ -198,7 +188,7 @@ def _segment_slide(
     segmenter: SlideSegmenter,
     settings: SegmentSettings,
     formats: Sequence[str],
-    pool: ProcessPoolExecutor,
+    pool: Executor,
 ) -> SlideReport:
     begun, seconds = time.perf_counter(), _Seconds()
     with locked(folder), open_slide(source.path, settings.mpp, settings.reader) as slide:
@@ -225,11 +215,12 @@ def _segment_slide(
         measuring = time.perf_counter()
         stain = measure_stain(slide, settings.normalize, segmenter.instances.mpp)
         seconds.normalize = time.perf_counter() - measuring
-        failed = _fill(store, missing, slide, segmenter, stain, outliner, pool, seconds, source.name)
-        exporting = time.perf_counter()
-        there = [tile.number for tile in tiles if tile.number not in failed]
-        nuclei = merge_parts(store, there, folder / TABLE)
-        _export(folder, slide, formats)
+        with FrameReader(slide, segmenter.instances.mpp, stain) as reader:
+            failed = _fill(store, missing, reader, segmenter, outliner, pool, seconds, source.name)
+            exporting = time.perf_counter()
+            there = [tile.number for tile in tiles if tile.number not in failed]
+            nuclei = merge_parts(store, there, folder / TABLE)
+            _export(folder, slide, reader.overview(), formats)
         seconds.export = time.perf_counter() - exporting
         seconds.total = time.perf_counter() - begun
         places = _places(tiles, failed, segmenter.instances.mpp / slide.mpp)
@@ -243,11 +234,10 @@ def _segment_slide(
 def _fill(
     store: PartStore,
     tiles: Sequence[SlideTile],
-    slide: SlideReader,
+    reader: FrameReader,
     segmenter: SlideSegmenter,
-    stain: SlideStain,
     outliner: Outliner,
-    pool: ProcessPoolExecutor,
+    pool: Executor,
     seconds: _Seconds,
     name: str,
 ) -> dict[int, str]:
@@ -269,8 +259,7 @@ def _fill(
             seconds.outline += outlining.popleft().result()[1]
         outlining.append(pool.submit(write_part, store, outliner, tile, own, maps))
 
-    frames = _read_ahead(slide, tiles, segmenter.instances.mpp, stain, seconds)
-    for tile, frame in track(frames, name, total=len(tiles)):
+    for tile, frame in track(reader.frames(tiles), name, total=len(tiles)):
         if isinstance(frame, InputError):
             failed[tile.number] = str(frame)
             continue
@@ -286,65 +275,14 @@ def _fill(
         outline_next()
     while outlining:
         seconds.outline += outlining.popleft().result()[1]
+    seconds.read += reader.read
+    seconds.normalize += reader.normalize
     return failed
 
 
-def _read_ahead(
-    slide: SlideReader, tiles: Sequence[SlideTile], mpp: float, stain: SlideStain, seconds: _Seconds
-) -> Iterator[tuple[SlideTile, _Frame | InputError]]:
-    """Frames of tiles, the next of which is read while the network looks at one."""
-    with ThreadPoolExecutor(1) as reader:
-        ahead = deque(reader.submit(_prepare, slide, tile.frame, mpp, stain, seconds) for tile in tiles[:1])
-        for number, tile in enumerate(tiles):
-            frame = ahead.popleft().result()
-            if number + 1 < len(tiles):
-                ahead.append(reader.submit(_prepare, slide, tiles[number + 1].frame, mpp, stain, seconds))
-            yield tile, frame
-
-
-def _prepare(slide: SlideReader, frame: Box, mpp: float, stain: SlideStain, seconds: _Seconds) -> _Frame | InputError:
-    """Read and normalise a frame, or say why it cannot be read. The time is counted by the one thread that reads."""
-    begun = time.perf_counter()
-    try:
-        image = _read_frame(slide, frame, mpp)
-    except InputError as error:
-        return error
-    finally:
-        seconds.read += time.perf_counter() - begun
-    begun = time.perf_counter()
-    seen = stain(image)
-    seconds.normalize += time.perf_counter() - begun
-    return _Frame(image, seen)
-
-
-def _read_frame(slide: SlideReader, frame: Box, mpp: float) -> np.ndarray:
-    """Pixels of a frame, uint8, shape (H, W, 3), at the network's scale.
-
-    Where the slide is smaller than a window, its last pixels are repeated: white would spoil what the network
-    normalises by.
-
-    Raises:
-        InputError: a part is damaged.
-    """
-    scale = mpp / slide.mpp
-    width, height = slide.thumbnail_size(mpp)
-    right, bottom = min(frame.right, width), min(frame.bottom, height)
-    bands = [
-        slide.read_at((frame.left * scale, top * scale), (right - frame.left, min(_BAND, bottom - top)), mpp)
-        for top in range(frame.top, bottom, _BAND)
-    ]
-    image = np.concatenate(bands)
-    if (right, bottom) != (frame.right, frame.bottom):
-        image = np.pad(image, ((0, frame.bottom - bottom), (0, frame.right - right), (0, 0)), mode="edge")
-    return image
-
-
-def _export(folder: Path, slide: SlideReader, formats: Sequence[str]) -> None:
+def _export(folder: Path, slide: SlideReader, overview: np.ndarray, formats: Sequence[str]) -> None:
     write_geojson(folder / TABLE, folder / GEOJSON)
-    mpp = max(slide.mpp, max(slide.dimensions) * slide.mpp / _OVERVIEW_PX)
-    width, height = slide.thumbnail_size(mpp)
-    thumbnail = slide.thumbnail(mpp, np.zeros((height, width), bool))
-    draw_overview(folder / TABLE, thumbnail, mpp / slide.mpp, folder / OVERVIEW)
+    draw_overview(folder / TABLE, overview, overview_mpp(slide) / slide.mpp, folder / OVERVIEW)
     write_formats(folder / TABLE, slide, formats)
 
 

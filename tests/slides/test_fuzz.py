@@ -12,10 +12,8 @@ import pytest
 import tifffile
 
 from nucleosynth.errors import InputError
-from nucleosynth.slides import segmentation
 from nucleosynth.slides.segmentation import segment_slides
 from nucleosynth.slides.settings import SegmentSettings
-from nucleosynth.workers import worker_pool
 
 pytestmark = pytest.mark.slow
 
@@ -109,32 +107,25 @@ def check_finished(folder):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
 @pytest.mark.parametrize("kind", [*KINDS, "image.png", "image.jpg", "flat.tif"])
-def test_damaged_files_end_in_an_error_or_a_finished_run(kind, whole, segmenter, tmp_path, monkeypatch):
-    loaded = segmenter()
+def test_damaged_files_end_in_an_error_or_a_finished_run(kind, whole, segmenter, tmp_path):
+    # Outlined in a thread: to start a process for each of hundreds of files would take minutes.
+    loaded = segmenter(segmenter__workers=1)
     content, rng = (whole / kind).read_bytes(), np.random.default_rng(len(kind))
     outcomes = {"finished": 0, "refused": 0}
-    with worker_pool(1) as pool:
-
-        @contextmanager
-        def shared(count):
-            yield pool
-
-        # A pool for each of hundreds of files would take minutes to start.
-        monkeypatch.setattr(segmentation, "worker_pool", shared)
-        for case in range(CASES):
-            settings = SegmentSettings(mpp=0.25, reader=("auto", "openslide")[case % 2])
-            path, output = tmp_path / kind, tmp_path / "out"
-            path.write_bytes(damage(content, rng))
-            shutil.rmtree(output, ignore_errors=True)
-            with limited(f"case {case} of {kind}"):
-                try:
-                    (report,) = segment_slides([path], output, loaded, settings)
-                except (InputError, OSError):
-                    assert not list(output.glob("*/run.json"))
-                    outcomes["refused"] += 1
-                else:
-                    check_finished(report.folder)
-                    outcomes["finished"] += 1
+    for case in range(CASES):
+        settings = SegmentSettings(mpp=0.25, reader=("auto", "openslide")[case % 2])
+        path, output = tmp_path / kind, tmp_path / "out"
+        path.write_bytes(damage(content, rng))
+        shutil.rmtree(output, ignore_errors=True)
+        with limited(f"case {case} of {kind}"):
+            try:
+                (report,) = segment_slides([path], output, loaded, settings)
+            except (InputError, OSError):
+                assert not list(output.glob("*/run.json"))
+                outcomes["refused"] += 1
+            else:
+                check_finished(report.folder)
+                outcomes["finished"] += 1
     # Neither was all damage found harmless, nor was anything refused for being there.
     assert outcomes["refused"] > 0
     assert kind == "image.png" or outcomes["finished"] > 0

@@ -1,5 +1,4 @@
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -38,12 +37,6 @@ def slides(phantom, tmp_path_factory):
         restained = Phantom(scale_stains(phantom.image, factors), phantom.labels, phantom.mpp)
         paths[method] = write_phantom(restained, folder, method)[0]
     return paths
-
-
-@pytest.fixture(autouse=True)
-def threads(monkeypatch):
-    """Outlining in threads: a process takes seconds to start."""
-    monkeypatch.setattr("nucleosynth.slides.segmentation.worker_pool", ThreadPoolExecutor)
 
 
 class Darkness(torch.nn.Module):

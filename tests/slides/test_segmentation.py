@@ -40,7 +40,7 @@ def finished(slide, bundle, tmp_path_factory):
     from nucleosynth.slides.model import load_segmenter
 
     output = tmp_path_factory.mktemp("finished")
-    return segment(slide, output, load_segmenter(bundle, {"plan#core": 512}))
+    return segment(slide, output, load_segmenter(bundle, {"plan#core": 512, "segmenter#workers": 1}))
 
 
 def test_the_nuclei_of_a_phantom_are_found_where_they_are(finished, phantom, record):
@@ -82,6 +82,11 @@ def test_the_result_depends_neither_on_tiles_nor_on_batches(finished, slide, seg
         )
     ]
     assert len(rows[0] ^ rows[1]) <= 0.001 * 2 * finished.nuclei
+
+
+def test_processes_find_what_a_thread_finds(finished, slide, segmenter, tmp_path):
+    segment(slide, tmp_path, segmenter(plan__core=512, segmenter__workers=2))
+    assert contents(tmp_path / "phantom") == contents(finished.folder)
 
 
 def test_no_nucleus_is_there_twice(finished):

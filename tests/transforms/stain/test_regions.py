@@ -1,5 +1,9 @@
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from nucleosynth.transforms.stain import fill_small_holes, remove_small_objects
 
@@ -29,6 +33,20 @@ def test_holes_are_four_connected():
     mask = np.ones((6, 6), bool)
     mask[2, 2] = mask[3, 3] = False
     assert fill_small_holes(mask, 1).all()
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()), st.integers(0, 6))
+def test_holes_are_the_pieces_outside_that_do_not_touch_the_border(mask, max_area):
+    """By numbering all pieces, a slower way; with islands in holes, and holes in those."""
+    count, pieces = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
+    border = set(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]).tolist())
+    expected = mask.copy()
+    for piece in set(range(1, count)) - border:
+        if (pieces == piece).sum() <= max_area:
+            expected[pieces == piece] = True
+    before = mask.copy()
+    np.testing.assert_array_equal(fill_small_holes(mask, max_area), expected)
+    np.testing.assert_array_equal(mask, before)
 
 
 def test_pieces_under_the_size_are_removed():
