@@ -2,11 +2,12 @@
 
     nucleosynth train TILES -o FIRST --mpp 0.25 --preset quick --overlay shipped
     nucleosynth train TILES -o SECOND --mpp 0.25 --preset quick --overlay self_train --teacher FIRST
+    nucleosynth train TILES -o LAST --mpp 0.25 --preset quick --overlay self_train --overlay shipped_last --teacher SECOND
     nucleosynth train MONUSEG_TILES -o RESEARCH --mpp 0.25 --preset quick --overlay self_train --teacher SECOND
-    python docs/ship_weights.py FIRST SECOND RESEARCH
+    python docs/ship_weights.py LAST SECOND FIRST --research RESEARCH SECOND FIRST --synthesis FIRST
 
 on the tiles that ``bundles/*/docs/data_license.txt`` names. Their records and MLflow runs come along, without the paths
-of this machine.
+of this machine. For a round that is shipped already its bundle will do, which holds the records of those before it.
 """
 
 from __future__ import annotations
@@ -58,26 +59,41 @@ def about(run: Path) -> dict[str, object]:
     return {**kept, "mlflow_run": tracked(run)}
 
 
+def rounds(run: Path) -> list[dict[str, object]]:
+    """The record of a training, or those that a bundle that was shipped keeps."""
+    shipped = run / "models" / "model.json"
+    return json.loads(shipped.read_text()) if shipped.exists() else [about(run)]
+
+
 def ship(bundle: str, file: str, run: Path, *teachers: Path) -> None:
     """Take a main network, and beside it, as JSON, how it was trained: the last round first, then its teachers."""
     target = BUNDLES / bundle / "models" / file
+    records = [record for each in (run, *teachers) for record in rounds(each)]
     halve(run / bundle / "models" / "model.pt", target)
-    rounds = [about(each) for each in (run, *teachers)]
-    target.with_suffix(".json").write_text(json.dumps(rounds, indent=1) + "\n")
+    target.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def ship_synthesis(run: Path) -> None:
+    """Take refiner, discriminator and calibration."""
+    ship("nuclei_synthesis", "model.pt", run)
+    trained, shipped = (folder / "nuclei_synthesis" / "models" for folder in (run, BUNDLES))
+    halve(trained / "discriminator.pt", shipped / "discriminator.pt")
+    (shipped / "calibration.json").write_text((trained / "calibration.json").read_text())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
-    parser.add_argument("research", type=Path)
-    runs = parser.parse_args()
-    ship("nuclei_segmentation", "model.pt", runs.second, runs.first)
-    ship("nuclei_segmentation", "model_research.pt", runs.research, runs.second, runs.first)
-    ship("nuclei_synthesis", "model.pt", runs.first)
-    trained, shipped = (folder / "nuclei_synthesis" / "models" for folder in (runs.first, BUNDLES))
-    halve(trained / "discriminator.pt", shipped / "discriminator.pt")
-    (shipped / "calibration.json").write_text((trained / "calibration.json").read_text())
+    parser.add_argument("rounds", type=Path, nargs="*", help="of the default weights, the last one first")
+    parser.add_argument("--research", type=Path, nargs="+", help="of the weights for research")
+    parser.add_argument("--synthesis", type=Path, help="for the bundle nuclei_synthesis")
+    given = parser.parse_args()
+    # What is read first may be what is written next.
+    if given.research:
+        ship("nuclei_segmentation", "model_research.pt", *given.research)
+    if given.rounds:
+        ship("nuclei_segmentation", "model.pt", *given.rounds)
+    if given.synthesis:
+        ship_synthesis(given.synthesis)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,6 @@ class TileAnalysis:
         colours: appearance of its nuclei; K may be 0.
         prior: density, sizes and elongation of its nuclei; density 0 where it has none.
         edge_sigma: standard deviation of the blur that its nuclear boundaries show, in pixels.
-        pale: optical density, mean of the channels, than which a quarter of its tissue between nuclei is paler.
         shade: float32, shape (3,), by how much more optical density the surroundings of its nuclei have than its
             background: cytoplasm, or a pale halo where negative.
         mpp: µm per pixel.
@@ -80,7 +79,6 @@ class TileAnalysis:
     colours: NuclearColours
     prior: NucleusPrior
     edge_sigma: float
-    pale: float
     shade: np.ndarray
     mpp: float
 
@@ -248,12 +246,6 @@ def _shade(od: np.ndarray, background: np.ndarray, material: NuclearMaterial) ->
     return np.clip(difference, -0.5, 0.5).astype(np.float32)
 
 
-def _pale(background: np.ndarray, tissue: np.ndarray) -> float:
-    """Optical density, mean of the channels, of the paler tissue; of all there is where there is none."""
-    density = rgb_to_od(background).mean(axis=2)
-    return float(np.quantile(density[tissue] if tissue.any() else density, 0.25))
-
-
 def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnalysis:
     """Take a tile apart into what synthesis needs of it.
 
@@ -298,7 +290,6 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
         colours=_gather_colours(od, rgb_to_od(tone), pieces, inside, nucleus & seen),
         prior=_estimate_prior(area_um2, ratio, border, pieces.size * mpp**2 / 1e6, float((pieces > 0).mean())),
         edge_sigma=edge_sigma,
-        pale=_pale(background, material.tissue),
         shade=_shade(od, background, material),
         mpp=mpp,
     )

@@ -48,8 +48,6 @@ _MOST_CLEARED = 0.3
 # Of vesicular nuclei: share of the interior that is cleared, and of the chromatin that goes there; and the largest gain
 # in area, as a share, of the nuclei of a patch where all of them are.
 _VESICLE_CLEARED, _VESICLE_STRENGTH, _VESICLE_GROWTH = (0.5, 0.95), (0.3, 0.85), 1.0
-# Of crowded patches: the largest gain in density. Nuclei of dense tiles then lie as closely as they can.
-_CROWD_GROWTH = 2.0
 # Width of the rim that clearing spares, and size of the clumps that it leaves, in µm.
 _RIM_UM, _CLUMP_UM = 0.75, 0.4
 # What is finer than the mean of a square of this side, in px, is noise; a Gaussian would cost five times as much.
@@ -77,8 +75,6 @@ class SynthesisSettings:
         vesicular: share of the patches some or all of whose nuclei are vesicular, as cells of many tumours have them:
             larger than the tile's, and pale inside, with chromatin along the rim, whether or not the tile has such. It
             makes patches less like their tile, and a network that learns from them see more of other tissue.
-        crowded: share of the patches with up to three times as many nuclei as their tile asks for, so that a network
-            sees more of them touch; as little like the tile.
         edge_gain: range of the factor on the blur that the tile's own nuclear boundaries have.
         blur_spots: largest number of places that are blurred a second time.
         stain_spread: largest relative change of each stain's concentration in the whole patch.
@@ -91,7 +87,6 @@ class SynthesisSettings:
     depth: tuple[float, float] = (0.85, 1.1)
     cleared: tuple[float, float] = (0.1, 0.5)
     vesicular: float = 0.0
-    crowded: float = 0.0
     edge_gain: tuple[float, float] = (0.8, 1.2)
     blur_spots: int = 2
     stain_spread: float = 0.03
@@ -105,9 +100,8 @@ class SynthesisSettings:
                 raise ValueError(f"{name} must be a range of non-negative values, got {(low, high)}")
         if self.cleared[1] > 1:
             raise ValueError(f"cleared must lie within [0, 1], got {self.cleared}")
-        for name in ("vesicular", "crowded"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie within [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.vesicular <= 1:
+            raise ValueError(f"vesicular must lie within [0, 1], got {self.vesicular}")
         if self.blur_spots < 0:
             raise ValueError(f"blur_spots must not be negative, got {self.blur_spots}")
         if not 0 <= self.stain_spread < 1:
@@ -218,13 +212,12 @@ def _draw_looks(
     colours: NuclearColours,
     donors: np.ndarray,
     vesicular: float,
-    pale: float,
     settings: SynthesisSettings,
     rng: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colours, threshold and strength of a :class:`PatchDraw`, from the nuclei that lend their appearance.
 
-    A share ``vesicular`` of the nuclei is so; where they are cleared they are as ``pale``, in optical density, at most.
+    A share ``vesicular`` of the nuclei is so.
     """
     count, spread = len(donors), colours.contrast[donors]
 
@@ -239,12 +232,9 @@ def _draw_looks(
     vesicle = rng.uniform(size=count) < vesicular
     # These are paler than the nuclei that lend their colours.
     cleared = np.where(vesicle, rng.uniform(*_VESICLE_CLEARED, size=count), cleared)
-    od = colours.od[donors] * depth[:, None]
-    # Paler than tissue around they would be holes, under a dim lamp brighter than glass.
-    most = np.maximum(1 - pale / np.maximum(od.mean(axis=1), 1e-3), 0)
-    strength = np.where(vesicle, np.minimum(rng.uniform(*_VESICLE_STRENGTH, size=count), most), strength)
+    strength = np.where(vesicle, rng.uniform(*_VESICLE_STRENGTH, size=count), strength)
     return (
-        with_outside(od, np.median(colours.od, axis=0)),
+        with_outside(colours.od[donors] * depth[:, None], np.median(colours.od, axis=0)),
         with_outside(ndtri(cleared), -np.inf),
         with_outside(strength, 0.0),
     )
@@ -272,13 +262,10 @@ def draw_patch(
     vesicular = rng.uniform() if rng.uniform() < settings.vesicular else 0.0
     prior = settings.prior or source.prior
     prior = replace(prior, area=prior.area * (1 + vesicular * rng.uniform(0, _VESICLE_GROWTH)))
-    # Without crowds nothing is drawn for them: a seed gives the patches that it always gave.
-    if settings.crowded and rng.uniform() < settings.crowded:
-        prior = replace(prior, density=prior.density * (1 + rng.uniform(0, _CROWD_GROWTH)))
     mask = draw_mask((size, size), prior, settings.mask, rng, _density_crop(source, background), direction)
     donor_tile = next((c for c in (source.colours, texture.colours) if len(c.contrast)), _PLAIN)
     donors = _draw_donors(donor_tile, mask.category, settings.mask, rng)
-    colours, threshold, strength = _draw_looks(donor_tile, donors, vesicular, source.pale, settings, rng)
+    colours, threshold, strength = _draw_looks(donor_tile, donors, vesicular, settings, rng)
     spots = draw_spots((size, size), settings.blur_spots, source.mpp, rng)
     stains = rng.uniform(1 - settings.stain_spread, 1 + settings.stain_spread, size=3)
     return PatchDraw(
