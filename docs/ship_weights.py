@@ -2,7 +2,8 @@
 
     nucleosynth train TILES -o FIRST --mpp 0.25 --preset quick --overlay shipped
     nucleosynth train TILES -o SECOND --mpp 0.25 --preset quick --overlay self_train --teacher FIRST
-    nucleosynth train TILES -o LAST --mpp 0.25 --preset quick --overlay self_train --overlay shipped_last --teacher SECOND
+    nucleosynth train TILES -o LAST --mpp 0.25 --preset quick --overlay self_train --overlay shipped_last \\
+        --teacher SECOND
     nucleosynth train MONUSEG_TILES -o RESEARCH --mpp 0.25 --preset quick --overlay self_train --teacher SECOND
     python docs/ship_weights.py LAST SECOND FIRST --research RESEARCH SECOND FIRST --synthesis FIRST
 
