@@ -79,7 +79,8 @@ def whole_run(path: str, output: str, model: str) -> dict[str, Any]:
     elapsed = time.perf_counter() - begun
     record = json.loads((report.folder / "run.json").read_text())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    # A single outliner is a thread: what children there were then did something else.
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 if segmenter.workers > 1 else 0
     plain, streamed = bare_forward(path, segmenter)
     return {
         "slide": Path(path).name,
