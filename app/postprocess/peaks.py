@@ -31,6 +31,7 @@ def prominent_peaks(height: np.ndarray, prominence: float) -> np.ndarray:
         raise ValueError(f"prominence must be positive, got {prominence}")
     levels = (height * (_STEPS / prominence)).astype(np.int32)
     highest = int(levels.max(initial=0))
+    # Sorted by level once, so that none has to be looked for in the whole map.
     land = np.flatnonzero(levels > 0)
     land = land[np.argsort(levels.ravel()[land], kind="stable")]
     begin = np.searchsorted(levels.ravel()[land], np.arange(1, highest + 2))
