@@ -67,7 +67,7 @@ def segment(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that outline nuclei beside the network.", show_default="all cores but one"),
+        typer.Option(help="Processes that outline nuclei; 1 is a thread.", show_default="all cores but one"),
     ] = None,
 ) -> None:
     """Segment the nuclei of images and whole slides of any size.
