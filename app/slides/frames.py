@@ -38,8 +38,8 @@ def overview_mpp(slide: SlideReader) -> float:
 class FrameReader:
     """Reads a slide ahead of its network: frames of tiles, and after the last one the overview.
 
-    One thread does it, and nobody else may read the slide meanwhile: readers are not for two threads at once. To be used
-    as a context.
+    One thread does it, and nobody else may read the slide meanwhile: readers are not for two threads at once. To be
+    used as a context.
 
     Args:
         slide: to read from.
