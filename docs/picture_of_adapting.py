@@ -45,7 +45,7 @@ def main() -> None:
         print(f"{name}: AJI {scores.aji:.3f}, PQ {scores.pq:.3f}, Dice {scores.dice:.3f}")
     taught = next((output / "model" / "taught").glob("*.png"))
     tile = read_image(output / "tiles" / taught.stem)
-    pictures = {"a tile": tile, "what was taught": read_image(taught)}
+    pictures = {"a tile": tile, "what it saw": read_image(taught)}
     pictures |= {f"found {name}": draw_outlines(image, label) for name, label in found.items()}
     save("adapted.jpg", row(pictures, SIDE))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,12 +24,13 @@ from mlflow import MlflowClient
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 
 
-def halve(source: Path, target: Path) -> None:
-    """Write a state dictionary in half precision."""
-    state = torch.load(source, weights_only=True)
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+def halve(sources: Sequence[Path], target: Path) -> None:
+    """Write the mean of state dictionaries in half precision."""
+    states = [torch.load(source, weights_only=True) for source in sources]
+    mean = {key: sum(state[key].double() for state in states) / len(states) for key in states[0]}
+    half = {key: value.half() if states[0][key].is_floating_point() else states[0][key] for key, value in mean.items()}
     if not all(torch.isfinite(value).all() for value in half.values() if value.is_floating_point()):
-        raise ValueError(f"{source}: a value does not fit into 16 bits")
+        raise ValueError(f"{sources[0]}: a value does not fit into 16 bits")
     target.parent.mkdir(exist_ok=True)
     torch.save(half, target)
 
@@ -66,33 +68,35 @@ def rounds(run: Path) -> list[dict[str, object]]:
     return json.loads(shipped.read_text()) if shipped.exists() else [about(run)]
 
 
-def ship(bundle: str, file: str, run: Path, *teachers: Path) -> None:
-    """Take a main network, and beside it, as JSON, how it was trained: the last round first, then its teachers."""
+def ship(bundle: str, file: str, runs: Sequence[Path], averaged: int = 1) -> None:
+    """Take the mean of the first main networks, and beside it, as JSON, how all were trained: the last ones first."""
     target = BUNDLES / bundle / "models" / file
-    records = [record for each in (run, *teachers) for record in rounds(each)]
-    halve(run / bundle / "models" / "model.pt", target)
+    records = [record for run in runs for record in rounds(run)]
+    halve([run / bundle / "models" / "model.pt" for run in runs[:averaged]], target)
     target.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n")
 
 
 def ship_synthesis(run: Path) -> None:
     """Take refiner, discriminator and calibration."""
-    ship("nuclei_synthesis", "model.pt", run)
+    ship("nuclei_synthesis", "model.pt", [run])
     trained, shipped = (folder / "nuclei_synthesis" / "models" for folder in (run, BUNDLES))
-    halve(trained / "discriminator.pt", shipped / "discriminator.pt")
+    halve([trained / "discriminator.pt"], shipped / "discriminator.pt")
     (shipped / "calibration.json").write_text((trained / "calibration.json").read_text())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rounds", type=Path, nargs="*", help="of the default weights, the last one first")
+    parser.add_argument("--averaged", type=int, default=1, help="how many of them are averaged")
     parser.add_argument("--research", type=Path, nargs="+", help="of the weights for research")
+    parser.add_argument("--averaged-research", type=int, default=1, help="how many of these are averaged")
     parser.add_argument("--synthesis", type=Path, help="for the bundle nuclei_synthesis")
     given = parser.parse_args()
     # What is read first may be what is written next.
     if given.research:
-        ship("nuclei_segmentation", "model_research.pt", *given.research)
+        ship("nuclei_segmentation", "model_research.pt", given.research, given.averaged_research)
     if given.rounds:
-        ship("nuclei_segmentation", "model.pt", *given.rounds)
+        ship("nuclei_segmentation", "model.pt", given.rounds, given.averaged)
     if given.synthesis:
         ship_synthesis(given.synthesis)
 

@@ -9,16 +9,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from nucleosynth.transforms.synthesis import TileAnalysis, analyze_tile
+from nucleosynth.transforms.synthesis import FoundNuclei, TileAnalysis, analyze_tile
 
 from ..progress import track
 from .images import read_image
 from .tileset import Tile, load_tiles
 
 __all__ = ["OpenedTiles", "TileStore", "open_tiles", "split_tiles"]
+
+
+class NucleusFinder(Protocol):
+    """What knows the nuclei of tiles, such as :class:`nucleosynth.engines.Teacher`."""
+
+    def look(self, tiles: Sequence[Tile], mpp: float) -> None:
+        """Get to know tiles of that scale, in µm per pixel, before their nuclei are asked for."""
+
+    def nuclei(self, tile: Tile) -> FoundNuclei:
+        """Nuclei of a tile."""
 
 
 class TileStore:
@@ -28,14 +39,17 @@ class TileStore:
         tiles: the tiles.
         mpp: their scale, µm per pixel.
         capacity: number of analyses that are kept; one of a 512 px tile takes some 4 MB.
+        finder: knows their nuclei; None takes what Otsu's threshold finds.
     """
 
-    def __init__(self, tiles: Sequence[Tile], mpp: float, capacity: int = 512) -> None:
+    def __init__(
+        self, tiles: Sequence[Tile], mpp: float, capacity: int = 512, finder: NucleusFinder | None = None
+    ) -> None:
         if not tiles:
             raise ValueError("there must be at least one tile")
         if capacity < 2:
             raise ValueError(f"capacity must be at least 2, got {capacity}")
-        self.tiles, self.mpp, self.capacity = tuple(tiles), mpp, capacity
+        self.tiles, self.mpp, self.capacity, self.finder = tuple(tiles), mpp, capacity, finder
         self._kept: OrderedDict[int, TileAnalysis] = OrderedDict()
 
     def __len__(self) -> int:
@@ -80,7 +94,9 @@ class TileStore:
         return read_image(self.tiles[number].path) if kept is None else kept.image
 
     def _analyze(self, number: int) -> TileAnalysis:
-        return analyze_tile(read_image(self.tiles[number].path), self.mpp)
+        tile = self.tiles[number]
+        found = None if self.finder is None else self.finder.nuclei(tile)
+        return analyze_tile(read_image(tile.path), self.mpp, found=found)
 
 
 def split_tiles(tiles: Sequence[Tile], share: float, most: int, seed: int) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
@@ -134,6 +150,7 @@ def open_tiles(
     capacity: int = 512,
     seed: int = 0,
     threads: int | None = None,
+    finder: NucleusFinder | None = None,
 ) -> OpenedTiles:
     """Check the tiles of a folder, hold some out, and analyse those to train with.
 
@@ -146,6 +163,7 @@ def open_tiles(
         capacity: number of tiles whose analysis is kept in memory.
         seed: of the choice of tiles that are held out.
         threads: number of tiles that are worked on at a time; None takes one a core.
+        finder: looks for their nuclei first; None takes what Otsu's threshold finds.
 
     Raises:
         InputError: the tiles cannot be used.
@@ -153,5 +171,7 @@ def open_tiles(
     threads = threads or os.cpu_count() or 1
     tiles = load_tiles(Path(folder), size, mpp, threads)
     train, spared = split_tiles(tiles.tiles, held_out, most, seed)
-    store = TileStore(train, tiles.mpp, capacity).prepare(threads)
-    return OpenedTiles(store, TileStore(spared, tiles.mpp, max(most, 4)), tiles.mpp, tiles.blank)
+    if finder is not None:
+        finder.look(tiles.tiles, tiles.mpp)
+    store = TileStore(train, tiles.mpp, capacity, finder).prepare(threads)
+    return OpenedTiles(store, TileStore(spared, tiles.mpp, max(most, 4), finder), tiles.mpp, tiles.blank)

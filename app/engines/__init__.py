@@ -8,7 +8,7 @@ from .learner import Learner
 from .models import export_bundle, save_models
 from .sampler import ScheduleSampler
 from .schedule import Phase, Schedule
-from .teaching import teach
+from .teaching import Teacher
 from .trainer import SynthesisTrainer, TrainingDiverged
 from .training import PRESETS, TrainingReport, TrainingSettings, train_networks
 from .weighting import Calibration, ImportanceWeighting
@@ -25,12 +25,12 @@ __all__ = [
     "ScheduleSampler",
     "StainAugmentation",
     "SynthesisTrainer",
+    "Teacher",
     "TrainingCheckpoint",
     "TrainingDiverged",
     "TrainingReport",
     "TrainingSettings",
     "export_bundle",
     "save_models",
-    "teach",
     "train_networks",
 ]

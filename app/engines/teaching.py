@@ -1,70 +1,108 @@
-"""Self-training: a trained network labels real tiles, and another learns from what it is sure of."""
+"""Self-training: a trained network looks at real tiles, and another learns from what it finds there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from nucleosynth.transforms.synthesis import FoundNuclei
+
 from ..data.images import read_image, write_png
-from ..data.taught import TaughtPatches, target_file
-from ..data.tilestore import TileStore
+from ..data.tileset import Tile
 from ..errors import InputError
+from ..postprocess import InstanceSettings, label_nuclei
 from ..postprocess.confidence import ConfidenceSettings, confident_targets
 from ..progress import track
 from ..slides.array import maps_of
 from ..slides.model import load_segmenter
 from ..slides.segmentation import SlideSegmenter
 
-__all__ = ["teach"]
+__all__ = ["Teacher"]
 
 
-def teach(
-    store: TileStore,
-    teacher: Path | str | None,
-    folder: Path | str,
-    size: int,
-    seed: int = 0,
-    core: float = 0.5,
-    device: torch.device | str = "cpu",
-    settings: ConfidenceSettings | None = None,
-) -> TaughtPatches:
-    """Have a trained network label tiles, and make patches of them for another one to learn from.
+class Teacher:
+    """A trained network that looks at each tile once, in four orientations.
 
-    Each tile is looked at in four orientations. What is there already is kept.
+    What it sees is kept as a picture a tile, worth a look: detection in red and segmentation in green, of 255.
 
     Args:
-        store: the tiles.
-        teacher: as of :func:`~nucleosynth.slides.model.find_bundle`; None is the network that is shipped.
-        folder: for the targets, a PNG each; worth a look.
-        size: side of the patches, in pixels.
-        seed: of the patches.
-        core: share of a nucleus' largest distance to its boundary at which its core begins.
+        model: as of :func:`~nucleosynth.slides.model.find_bundle`; None is the network that is shipped.
+        folder: for the pictures; what is there already is kept.
         device: where the network runs.
-        settings: what it counts as sure of; None takes the usual.
-
-    Raises:
-        InputError: the teacher cannot be used, or works at another scale than that of the tiles.
-        OSError: the folder cannot be written.
+        core: share of a nucleus' largest distance to its boundary at which its core begins.
+        confidence: what it counts as sure of; None takes the usual.
     """
-    folder = Path(folder)
-    missing = [tile for tile in store.tiles if not target_file(folder, tile).exists()]
-    if missing:
-        segmenter = load_segmenter(teacher, {"device": device})
-        if abs(segmenter.instances.mpp / store.mpp - 1) > 0.01:
+
+    def __init__(
+        self,
+        model: Path | str | None,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        core: float = 0.5,
+        confidence: ConfidenceSettings | None = None,
+    ) -> None:
+        self.model, self.folder, self.device = model, Path(folder), device
+        self.core, self.confidence = core, confidence
+
+    def picture(self, tile: Tile) -> Path:
+        """Where the picture of a tile lies."""
+        return self.folder / f"{tile.name}.png"
+
+    def look(self, tiles: Sequence[Tile], mpp: float) -> None:
+        """Look at the tiles that it has not seen yet.
+
+        Args:
+            tiles: the tiles.
+            mpp: their scale, µm per pixel.
+
+        Raises:
+            InputError: the network cannot be used, or works at another scale.
+            OSError: the folder cannot be written.
+        """
+        if abs(self._instances.mpp / mpp - 1) > 0.01:
             raise InputError(
-                f"{teacher or 'the network that is shipped'}: works at {segmenter.instances.mpp:g} µm/px, the tiles "
-                f"are at {store.mpp:g}; sample them at its scale (nucleosynth tiles --mpp)"
+                f"{self.model or 'the network that is shipped'}: works at {self._instances.mpp:g} µm/px, the tiles are "
+                f"at {mpp:g}; sample them at its scale (nucleosynth tiles --mpp)"
             )
-        for tile in track(missing, "Labelling tiles"):
+        new = [tile for tile in tiles if not self.picture(tile).exists()]
+        segmenter = self._load() if new else None
+        for tile in track(new, "Looking at tiles"):
             maps = np.mean(list(_looks(read_image(tile.path), segmenter)), axis=0)
-            targets = confident_targets(maps, segmenter.instances, settings, core)
-            picture = np.zeros((*targets.shape[1:], 3), np.uint8)
-            picture[..., :2] = np.rint(255 * targets).astype(np.uint8).transpose(1, 2, 0)
-            write_png(target_file(folder, tile), picture)
-    return TaughtPatches(store.tiles, folder, size, seed)
+            picture = np.zeros((*maps.shape[1:], 3), np.uint8)
+            picture[..., :2] = np.rint(255 * maps).astype(np.uint8).transpose(1, 2, 0)
+            write_png(self.picture(tile), picture)
+
+    def nuclei(self, tile: Tile) -> FoundNuclei:
+        """The nuclei of a tile that it has looked at.
+
+        Raises:
+            InputError: the picture cannot be read.
+        """
+        maps = self._maps(tile)
+        return FoundNuclei(label_nuclei(maps[0], maps[1], self._instances), maps[1])
+
+    def targets(self, tile: Tile) -> np.ndarray:
+        """What it teaches of a tile, float32, shape (2, H, W): see :func:`~nucleosynth.postprocess.confident_targets`.
+
+        Raises:
+            InputError: the picture cannot be read.
+        """
+        return confident_targets(self._maps(tile), self._instances, self.confidence, self.core)
+
+    @cached_property
+    def _instances(self) -> InstanceSettings:
+        return self._load().instances
+
+    def _load(self) -> SlideSegmenter:
+        return load_segmenter(self.model, {"device": self.device})
+
+    def _maps(self, tile: Tile) -> np.ndarray:
+        picture = read_image(self.picture(tile))
+        return np.ascontiguousarray(picture[..., :2].transpose(2, 0, 1)) / np.float32(255)
 
 
 def _looks(image: np.ndarray, segmenter: SlideSegmenter) -> Iterator[np.ndarray]:

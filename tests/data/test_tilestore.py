@@ -24,7 +24,9 @@ def analysed(monkeypatch):
     counts = Counter()
     analyze = tilestore.analyze_tile
     monkeypatch.setattr(
-        tilestore, "analyze_tile", lambda image, mpp: counts.update([image.tobytes()]) or analyze(image, mpp)
+        tilestore,
+        "analyze_tile",
+        lambda image, mpp, found: counts.update([image.tobytes()]) or analyze(image, mpp, found=found),
     )
     return counts
 

@@ -6,23 +6,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.feature import peak_local_max
-from skimage.segmentation import watershed
 
 from ..masks import NucleusPrior
-from ..stain import NuclearMaterial, fill_small_holes, rgb_to_hed, rgb_to_od, segment_nuclear_material
+from ..stain import NuclearMaterial, fill_small_holes, rgb_to_hed, rgb_to_od
 from ..texture import chromatin_texture, eosin_texture, extend_labels, inpaint_background
+from .pieces import FoundNuclei, NuclearPieces, find_pieces
 
-__all__ = ["NuclearColours", "TileAnalysis", "analyze_tile", "split_nuclei"]
+__all__ = ["NuclearColours", "TileAnalysis", "analyze_tile"]
 
-# Areas between which a connected piece of nuclear material is taken for one nucleus, in µm².
-_NUCLEUS_AREA = (10.0, 250.0)
-# Otsu's threshold merges touching nuclei and takes some of the cytoplasm with them. Of painted nuclei that are analysed
-# again, a share is lost that grows with the share of the tile they cover, and they seem larger than they were painted;
-# real ones are assumed to fare likewise. Both numbers were found by comparing unlabelled tiles with synthetic patches
-# through another nucleus finder, whose own settings were chosen on expert labels (benchmarks/realism.py).
-_MERGED_PER_COVERAGE, _AREA_BIAS = 1.4, 1.18
-_MOST_MERGED = 0.4
 # Share of the deviation of hue inside a nucleus that is structure, not noise, and the largest there is, in optical
 # density; more is several nuclei taken for one.
 _HUE_SHARE, _HUE_LIMIT = 0.8, 0.08
@@ -32,6 +23,8 @@ _HUE_SHARE, _HUE_LIMIT = 0.8, 0.08
 _EDGE_BLUR_UM, _EDGE_EXCESS_UM2, _EDGE_SHARE = 0.5, 0.056, 0.65
 # Largest hole in nuclear material that is taken for part of the nucleus' texture, in µm².
 _VACUOLE_UM2 = 10.0
+# Share of a tile that is its palest places, and the blur against noise before they are looked for, in µm.
+_PALEST, _PALE_BLUR_UM = 0.005, 0.5
 # Cells of the density map, and the distance over which density is averaged, in µm.
 _CELL_UM, _DENSITY_UM = 4.0, 10.0
 
@@ -68,6 +61,8 @@ class TileAnalysis:
         edge_sigma: standard deviation of the blur that its nuclear boundaries show, in pixels.
         shade: float32, shape (3,), by how much more optical density the surroundings of its nuclei have than its
             background: cytoplasm, or a pale halo where negative.
+        lamp: float32, shape (3,), optical density of its palest places, below which nothing in it is: of glass under a
+            dim lamp, or of the palest tissue where there is no glass.
         mpp: µm per pixel.
     """
 
@@ -80,78 +75,8 @@ class TileAnalysis:
     prior: NucleusPrior
     edge_sigma: float
     shade: np.ndarray
+    lamp: np.ndarray
     mpp: float
-
-
-def split_nuclei(mask: np.ndarray, mpp: float) -> np.ndarray:
-    """Split touching nuclei by a watershed on the distance to the background.
-
-    Args:
-        mask: bool, shape (H, W), nuclear material.
-        mpp: µm per pixel.
-
-    Returns:
-        int32, shape (H, W), ids of pieces; 0 is background.
-    """
-    size = 2 * round(0.25 / mpp) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    solid = cv2.morphologyEx(fill_small_holes(mask, 30 / mpp**2).astype(np.uint8), cv2.MORPH_OPEN, kernel)
-    if not solid.any():
-        return np.zeros(mask.shape, np.int32)
-    distance = cv2.GaussianBlur(cv2.distanceTransform(solid, cv2.DIST_L2, 5), (0, 0), 0.5 / mpp)
-    peaks = peak_local_max(
-        distance, min_distance=max(round(1.75 / mpp), 1), threshold_abs=0.75 / mpp, exclude_border=False, labels=solid
-    )
-    markers = np.zeros(mask.shape, np.int32)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return watershed(-distance, markers, mask=solid > 0).astype(np.int32)
-
-
-def _piece_moments(pieces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Area in pixels, ratio of the axes, and whether the piece touches the border, for pieces 1 to count."""
-    ys, xs = np.nonzero(pieces)
-    ids = pieces[ys, xs]
-    area = np.maximum(np.bincount(ids, minlength=count + 1), 1)
-    mean_x = np.bincount(ids, xs, count + 1) / area
-    mean_y = np.bincount(ids, ys, count + 1) / area
-    dx, dy = xs - mean_x[ids], ys - mean_y[ids]
-    # Each pixel is a square of variance 1/12, without which a line one pixel wide would have no width.
-    xx = np.bincount(ids, dx * dx, count + 1) / area + 1 / 12
-    yy = np.bincount(ids, dy * dy, count + 1) / area + 1 / 12
-    xy = np.bincount(ids, dx * dy, count + 1) / area
-    spread = np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    ratio = np.sqrt(((xx + yy) / 2 + spread) / np.maximum((xx + yy) / 2 - spread, 1e-6))
-    border = np.zeros(count + 1, bool)
-    border[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
-    return area[1:], ratio[1:], border[1:]
-
-
-def _robust_log(values: np.ndarray, median: float, spread: float) -> tuple[float, float]:
-    """Median, and spread of the logarithm from the quartiles; the defaults where there are too few values."""
-    if len(values) < 5:
-        return median, spread
-    low, middle, high = np.quantile(np.log(values), [0.25, 0.5, 0.75])
-    return float(np.exp(middle)), float((high - low) / 1.349)
-
-
-def _estimate_prior(
-    area_um2: np.ndarray, ratio: np.ndarray, border: np.ndarray, tile_mm2: float, coverage: float
-) -> NucleusPrior:
-    """Density, sizes and elongation from the pieces that can be nuclei."""
-    default = NucleusPrior()
-    whole = ~border & (area_um2 >= _NUCLEUS_AREA[0]) & (area_um2 <= _NUCLEUS_AREA[1])
-    # A piece on the border counts half, as it is counted in the neighbouring tile too.
-    count = whole.sum() + 0.5 * (border & (area_um2 >= _NUCLEUS_AREA[0] / 2)).sum()
-    area, area_spread = _robust_log(area_um2[whole], default.area, default.area_spread)
-    elongation, elongation_spread = _robust_log(ratio[whole], default.elongation, default.elongation_spread)
-    return NucleusPrior(
-        density=float(count / tile_mm2 / (1 - min(_MERGED_PER_COVERAGE * coverage, _MOST_MERGED))),
-        density_spread=default.density_spread,
-        area=area / _AREA_BIAS,
-        area_spread=float(np.clip(area_spread, 0.15, 0.7)),
-        elongation=max(elongation, 1.0),
-        elongation_spread=float(np.clip(elongation_spread, 0.05, 0.4)),
-    )
 
 
 def _inside(pieces: np.ndarray, mpp: float) -> np.ndarray:
@@ -246,38 +171,50 @@ def _shade(od: np.ndarray, background: np.ndarray, material: NuclearMaterial) ->
     return np.clip(difference, -0.5, 0.5).astype(np.float32)
 
 
-def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnalysis:
+def _lamp(od: np.ndarray, mpp: float) -> np.ndarray:
+    """Optical density of the palest places."""
+    smooth = cv2.GaussianBlur(od, (0, 0), _PALE_BLUR_UM / mpp).reshape(-1, 3)
+    return np.maximum(np.quantile(smooth, _PALEST, axis=0), 0).astype(np.float32)
+
+
+def _density_map(pieces: NuclearPieces, mpp: float) -> np.ndarray:
+    """Where nuclei are, and a little of where else there is tissue; of mean 1."""
+    # Only what could be nuclei counts.
+    where = np.concatenate([[False], pieces.nucleus])[pieces.label].astype(np.float32)
+    cells = tuple(max(round(side * mpp / _CELL_UM), 1) for side in where.shape[::-1])
+    nuclei_map = cv2.GaussianBlur(
+        cv2.resize(where, cells, interpolation=cv2.INTER_AREA), (0, 0), _DENSITY_UM / _CELL_UM
+    )
+    tissue_map = cv2.resize(pieces.material.tissue.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+    # Three in ten nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
+    wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
+    return wanted / max(float(wanted.mean()), 1e-6)
+
+
+def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0, found: FoundNuclei | None = None) -> TileAnalysis:
     """Take a tile apart into what synthesis needs of it.
 
     Args:
         rgb: uint8, shape (H, W, 3).
         mpp: µm per pixel.
         seed: of the places that the texture of the background comes from.
+        found: its nuclei, where a trained network has looked for them: colours, chromatin and priors are theirs then,
+            and not those of what Otsu's threshold finds, some of which is cytoplasm.
+
+    Raises:
+        ValueError: the tile is no such image, or what was found has another shape.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"a tile must be uint8 with shape (H, W, 3), got {rgb.dtype} {rgb.shape}")
-    material = segment_nuclear_material(rgb, mpp)
+    pieces = find_pieces(rgb, mpp, found)
+    material, label = pieces.material, pieces.label
     hed, od = rgb_to_hed(rgb), rgb_to_od(rgb)
-    pieces = split_nuclei(material.otsu, mpp)
-    count = int(pieces.max())
-    area, ratio, border = _piece_moments(pieces, count)
-    area_um2 = area * mpp**2
-    nucleus = (area_um2 >= _NUCLEUS_AREA[0]) & (area_um2 <= _NUCLEUS_AREA[1])
-    # Only what could be nuclei counts for where nuclei are: pigment and folds are larger, debris is smaller.
-    where = np.concatenate([[False], nucleus])[pieces].astype(np.float32)
-    cells = (max(round(rgb.shape[1] * mpp / _CELL_UM), 1), max(round(rgb.shape[0] * mpp / _CELL_UM), 1))
-    nuclei_map = cv2.GaussianBlur(
-        cv2.resize(where, cells, interpolation=cv2.INTER_AREA), (0, 0), _DENSITY_UM / _CELL_UM
-    )
-    tissue_map = cv2.resize(material.tissue.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
-    # Three in ten nuclei may lie anywhere in the tissue: Otsu misses nuclei, and other places should be seen too.
-    wanted = tissue_map * (0.7 * nuclei_map / max(float(nuclei_map.mean()), 1e-6) + 0.3)
-    inside = _inside(pieces, mpp)
-    edge_sigma = _edge_sigma(od, pieces, inside, material.otsu, mpp)
+    inside = _inside(label, mpp)
+    edge_sigma = _edge_sigma(od, label, inside, material.otsu, mpp)
     background = inpaint_background(rgb, material.super, mpp, np.random.RandomState(seed), edge_sigma)
-    seen = np.bincount(pieces[inside & material.sub], minlength=count + 1)[1:] * mpp**2 >= 3
+    seen = np.bincount(label[inside & material.sub], minlength=len(pieces.nucleus) + 1)[1:] * mpp**2 >= 3
     # A gap between nuclei is no chromatin, a vacuole is.
-    solid = fill_small_holes(material.otsu, _VACUOLE_UM2 / mpp**2) & (pieces > 0)
+    solid = fill_small_holes(material.otsu, _VACUOLE_UM2 / mpp**2) & (label > 0)
     chromatin, tone = chromatin_texture(
         rgb, _inside(solid, mpp), background, mpp, np.random.RandomState(seed), edge_sigma
     )
@@ -285,11 +222,12 @@ def analyze_tile(rgb: np.ndarray, mpp: float = 0.25, seed: int = 0) -> TileAnaly
         image=rgb,
         background=background,
         texture=eosin_texture(np.ascontiguousarray(hed[..., 1]), material.tissue, mpp),
-        density_map=wanted / max(float(wanted.mean()), 1e-6),
+        density_map=_density_map(pieces, mpp),
         chromatin=chromatin,
-        colours=_gather_colours(od, rgb_to_od(tone), pieces, inside, nucleus & seen),
-        prior=_estimate_prior(area_um2, ratio, border, pieces.size * mpp**2 / 1e6, float((pieces > 0).mean())),
+        colours=_gather_colours(od, rgb_to_od(tone), label, inside, pieces.nucleus & seen),
+        prior=pieces.prior,
         edge_sigma=edge_sigma,
         shade=_shade(od, background, material),
+        lamp=_lamp(od, mpp),
         mpp=mpp,
     )

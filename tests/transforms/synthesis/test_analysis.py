@@ -4,8 +4,8 @@ import pytest
 
 from nucleosynth.transforms.masks import NucleusPrior
 from nucleosynth.transforms.stain import rgb_to_od, segment_nuclear_material
-from nucleosynth.transforms.synthesis import analyze_tile, split_nuclei
-from nucleosynth.transforms.synthesis.analysis import _AREA_BIAS
+from nucleosynth.transforms.synthesis import FoundNuclei, analyze_tile
+from nucleosynth.transforms.synthesis.pieces import _AREA_BIAS
 
 
 def test_what_an_analysis_holds(tissue, tiles):
@@ -24,7 +24,7 @@ def test_what_an_analysis_holds(tissue, tiles):
         assert count > 0
         assert tile.colours.od.shape == (count, 3)
         assert len(tile.colours.contrast) == count
-        assert tile.colours.hue.shape == tile.shade.shape == (3,)
+        assert tile.colours.hue.shape == tile.shade.shape == tile.lamp.shape == (3,)
         assert 0.6 <= tile.edge_sigma <= 5
         assert 0 < tile.prior.density < 20000
         assert tile.mpp == 0.25
@@ -105,6 +105,34 @@ def test_colours_are_those_of_the_nuclei_from_pale_to_dark():
     expected = rgb_to_od(np.array([[colours[1], colours[2], colours[0]]], np.uint8))[0]
     np.testing.assert_allclose(tile.colours.od, expected, atol=0.01)
     assert tile.colours.contrast.max() < 0.02
+
+
+def test_colours_are_those_of_the_nuclei_that_a_network_found():
+    """Otsu's threshold takes all three discs for nuclei; one of them is none, for the network."""
+    image = np.full((200, 200, 3), (226, 160, 196), np.uint8)
+    label = np.zeros((200, 200), np.int32)
+    nuclei = [((50, 50), (90, 60, 140)), ((100, 150), (105, 75, 150))]
+    for number, (centre, colour) in enumerate(nuclei, 1):
+        cv2.circle(image, centre, 15, colour, -1)
+        cv2.circle(label, centre, 15, number, -1)
+    cv2.circle(image, (150, 50), 15, (60, 20, 60), -1)
+    image = cv2.GaussianBlur(image, (0, 0), 0.8)
+    tile = analyze_tile(image, found=FoundNuclei(label, (label > 0).astype(np.float32)))
+    assert len(analyze_tile(image).colours.od) == 3
+    expected = rgb_to_od(np.array([[nuclei[1][1], nuclei[0][1]]], np.uint8))[0]
+    np.testing.assert_allclose(tile.colours.od, expected, atol=0.01)
+    # What may be a nucleus all the same does not stay in the background, where it would have no label.
+    assert rgb_to_od(tile.background)[50, 150].mean() < 0.5 * rgb_to_od(image)[50, 150].mean()
+
+
+@pytest.mark.parametrize("lamp", [1.0, 0.6])
+def test_the_lamp_is_what_glass_shows(discs, lamp):
+    image, _ = discs(3)
+    image = image.copy()
+    image[:, 200:] = 250
+    image = np.rint(image * np.array([lamp, lamp, 0.9 * lamp])).astype(np.uint8)
+    expected = rgb_to_od(image[:1, -1:])[0, 0]
+    np.testing.assert_allclose(analyze_tile(image).lamp, expected, atol=0.005)
 
 
 def test_the_density_map_is_high_where_nuclei_are():
@@ -199,29 +227,3 @@ def test_what_is_no_tile_is_refused(tile, message):
 def test_a_scale_that_is_none_is_refused(plain, mpp):
     with pytest.raises(ValueError, match=f"mpp must be positive, got {mpp}"):
         analyze_tile(plain, mpp)
-
-
-def test_touching_nuclei_are_split():
-    mask = np.zeros((80, 120), np.uint8)
-    cv2.circle(mask, (40, 40), 15, 1, -1)
-    cv2.circle(mask, (66, 40), 15, 1, -1)
-    cv2.circle(mask, (105, 60), 8, 1, -1)
-    pieces = split_nuclei(mask > 0, 0.25)
-    assert pieces.dtype == np.int32
-    assert set(np.unique(pieces)) == {0, 1, 2, 3}
-    assert pieces[40, 40] != pieces[40, 66]
-    assert pieces[40, 50] == pieces[40, 40]
-    assert pieces[40, 56] == pieces[40, 66]
-
-
-def test_a_hole_does_not_split_a_nucleus():
-    mask = np.zeros((60, 60), np.uint8)
-    cv2.circle(mask, (30, 30), 15, 1, -1)
-    cv2.circle(mask, (30, 30), 4, 0, -1)
-    pieces = split_nuclei(mask > 0, 0.25)
-    assert pieces.max() == 1
-    assert pieces[30, 30] == 1
-
-
-def test_nothing_to_split():
-    assert not split_nuclei(np.zeros((20, 30), bool), 0.25).any()

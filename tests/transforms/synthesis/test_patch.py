@@ -252,43 +252,6 @@ def test_ranges_of_the_settings_are_kept(tiles):
     assert (drawn.threshold[1:] <= -0.25).all()
 
 
-def test_vesicular_nuclei_are_pale_inside_with_a_dark_rim(tiles):
-    """Beside nuclei of the same patch that are not; of a patch with vesicular ones, some or all are."""
-    settings = dataclasses.replace(
-        BARE, size=256, prior=NucleusPrior(density=3000, area=80, area_spread=0.1), cleared=(0, 0), vesicular=1
-    )
-    inner, rims, shares = {True: [], False: []}, {True: [], False: []}, []
-    for seed in range(16):
-        drawn, patch = synthesize(tiles[0], settings, seed)
-        vesicle = drawn.strength[1:] > 0.3
-        assert (drawn.strength[1:][~vesicle] <= 0.3).all()
-        density = rgb_to_od(patch.image).mean(2)
-        depth = cv2.distanceTransform((patch.label > 0).astype(np.uint8), cv2.DIST_L2, 5)
-        for number in np.flatnonzero(np.bincount(patch.label.ravel(), minlength=len(vesicle) + 1)[1:] > 600):
-            nucleus = patch.label == number + 1
-            inner[bool(vesicle[number])].append(density[nucleus & (depth > 6)].mean())
-            rims[bool(vesicle[number])].append(density[nucleus & (depth > 1) & (depth < 4)].mean())
-        shares.append(vesicle.mean())
-    ratio = {kind: np.nanmean(inner[kind]) / np.nanmean(rims[kind]) for kind in (True, False)}
-    assert ratio[True] < 0.85 * ratio[False]
-    assert min(shares) < 0.3
-    assert max(shares) > 0.7
-
-
-def test_patches_with_vesicular_nuclei_have_larger_ones(tiles):
-    mean = {}
-    for share in (0, 1):
-        settings = dataclasses.replace(
-            BARE, size=256, prior=NucleusPrior(density=2000, area=60, area_spread=0.1), vesicular=share
-        )
-        areas = []
-        for seed in range(12):
-            areas.append(np.bincount(draw(tiles[0], settings, seed).mask.label.ravel())[1:])
-        mean[share] = np.mean(np.concatenate(areas))
-    # By a quarter on average: half of a patch's nuclei are vesicular, and half of the most is gained.
-    assert mean[1] / mean[0] == pytest.approx(1.25, abs=0.15)
-
-
 @pytest.mark.parametrize("cleared", [(0, 0), (1, 1)])
 @pytest.mark.parametrize("density", [0, 20000])
 def test_the_ends_of_the_ranges_work(tiles, cleared, density):

@@ -18,7 +18,7 @@ from nucleosynth.transforms.synthesis import (
     analyze_tile,
     take_crop,
 )
-from nucleosynth.transforms.synthesis.analysis import _AREA_BIAS
+from nucleosynth.transforms.synthesis.pieces import _AREA_BIAS
 
 ORIENTATIONS = {(turns, mirrored) for turns in range(4) for mirrored in (False, True)}
 
