@@ -69,7 +69,9 @@ class Teacher:
                 f"at {mpp:g}; sample them at its scale (nucleosynth tiles --mpp)"
             )
         new = [tile for tile in tiles if not self.picture(tile).exists()]
-        segmenter = self._load() if new else None
+        if not new:
+            return
+        segmenter = self._load()
         for tile in track(new, "Looking at tiles"):
             maps = np.mean(list(_looks(read_image(tile.path), segmenter)), axis=0)
             picture = np.zeros((*maps.shape[1:], 3), np.uint8)

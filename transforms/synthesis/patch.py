@@ -314,9 +314,9 @@ def _paint_nuclei(source: TileAnalysis, texture: TileAnalysis, draw: PatchDraw, 
     left = clear_chromatin(label.ravel()[where], clumps[where], draw.threshold, draw.strength, interior)
     od = np.take(draw.colours, extend_labels(label, _REACH), axis=0)
     within = od.reshape(-1, 3)
-    # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
     # Clear is as pale as the lamp lets anything be.
     clear = np.minimum(within[where], source.lamp)
+    # Hue varies as coarsely as the clumps; turned by half, they are as good as others.
     within[where] = clear + (within[where] - clear) * left[:, None] + clumps[::-1][where][:, None] * draw.hue
     # The tissue's blur goes over from one nucleus to the next, and over chromatin, as it does over boundaries.
     od = blur_boundary(od, draw.edge_sigma).reshape(-1, 3)[where]
