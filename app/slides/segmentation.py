@@ -211,8 +211,7 @@ def _segment_slide(
         formats = chosen_formats([*formats, *formats_there(folder)])
         check_formats(source.path, formats)
         outliner = Outliner(segmenter.instances, tissue, slide.mpp)
-        # The emptiest last: while its nuclei are outlined the network has nothing left to do.
-        missing = sorted((tile for tile in tiles if not store.has(tile.number)), key=lambda tile: -len(tile.windows))
+        missing = [tile for tile in tiles if not store.has(tile.number)]
         measuring = time.perf_counter()
         stain = measure_stain(slide, settings.normalize, segmenter.instances.mpp)
         seconds.normalize = time.perf_counter() - measuring
