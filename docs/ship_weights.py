@@ -2,10 +2,8 @@
 
     nucleosynth train TILES -o FIRST --mpp 0.25 --preset quick --overlay shipped
     nucleosynth train TILES -o SECOND --mpp 0.25 --preset quick --overlay self_train --teacher FIRST
-    nucleosynth train TILES -o LAST --mpp 0.25 --preset quick --overlay self_train --overlay shipped_last \\
-        --teacher SECOND
-    nucleosynth train MONUSEG_TILES -o RESEARCH --mpp 0.25 --preset quick --overlay self_train --teacher SECOND
-    python docs/ship_weights.py LAST SECOND FIRST --research RESEARCH SECOND FIRST --synthesis FIRST
+    (and so on: docs/training.md)
+    python docs/ship_weights.py E F D C A B SECOND FIRST --averaged 6 --synthesis FIRST
 
 on the tiles that ``bundles/*/docs/data_license.txt`` names. Their records and MLflow runs come along, without the paths
 of this machine. For a round that is shipped already its bundle will do, which holds the records of those before it.
