@@ -195,6 +195,8 @@ def test_both_bundles_train_the_refiner_alike(presets):
     segmentation = shared_values(values("nuclei_segmentation", "train", *presets), "refiner_def")
     # A task network has to know more tissue than these tiles show; patches that are to look like them need not.
     assert segmentation["synthesis"].pop("vesicular") > 0
+    # Only a task network is ever taught by another, and then no refiner is trained.
+    assert segmentation["tiles"].pop("finder") == "@teacher"
     synthesis = shared_values(values("nuclei_synthesis", "train", *presets), "network_def")
     assert segmentation == synthesis
 
