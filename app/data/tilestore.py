@@ -19,7 +19,7 @@ from ..progress import track
 from .images import read_image
 from .tileset import Tile, load_tiles
 
-__all__ = ["OpenedTiles", "TileStore", "open_tiles", "split_tiles"]
+__all__ = ["NucleusFinder", "OpenedTiles", "TileStore", "open_tiles", "split_tiles"]
 
 
 class NucleusFinder(Protocol):

@@ -63,15 +63,14 @@ class Teacher:
             InputError: the network cannot be used, or works at another scale.
             OSError: the folder cannot be written.
         """
+        segmenter = self._load()
+        self._instances = segmenter.instances
         if abs(self._instances.mpp / mpp - 1) > 0.01:
             raise InputError(
                 f"{self.model or 'the network that is shipped'}: works at {self._instances.mpp:g} µm/px, the tiles are "
                 f"at {mpp:g}; sample them at its scale (nucleosynth tiles --mpp)"
             )
         new = [tile for tile in tiles if not self.picture(tile).exists()]
-        if not new:
-            return
-        segmenter = self._load()
         for tile in track(new, "Looking at tiles"):
             maps = np.mean(list(_looks(read_image(tile.path), segmenter)), axis=0)
             picture = np.zeros((*maps.shape[1:], 3), np.uint8)

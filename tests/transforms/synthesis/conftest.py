@@ -4,7 +4,21 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleosynth.transforms.synthesis import analyze_tile
+from nucleosynth.transforms.masks import MaskSettings
+from nucleosynth.transforms.synthesis import SynthesisSettings, analyze_tile
+from nucleosynth.transforms.texture import DistractorSettings
+
+
+@pytest.fixture(scope="session")
+def plain_settings():
+    """Of patches in which nothing but nuclei changes the background."""
+    return SynthesisSettings(
+        size=128,
+        mask=MaskSettings(empty=0),
+        distractors=DistractorSettings(debris_per_mm2=(0, 0), shadows=0),
+        blur_spots=0,
+        stain_spread=0,
+    )
 
 
 @pytest.fixture(scope="session")

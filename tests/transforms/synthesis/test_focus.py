@@ -5,44 +5,40 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nucleosynth.transforms.masks import MaskSettings, NucleusPrior
+from nucleosynth.transforms.masks import NucleusPrior
 from nucleosynth.transforms.synthesis import SynthesisSettings, draw_patch, paint_patch
-from nucleosynth.transforms.texture import DistractorSettings
-
-PLAIN = SynthesisSettings(
-    size=128,
-    mask=MaskSettings(empty=0),
-    distractors=DistractorSettings(debris_per_mm2=(0, 0), shadows=0),
-    blur_spots=0,
-    stain_spread=0,
-)
 
 
-def touching(even_discs, sigma, focus=(0, 1, 1)):
-    """Image, as float, of a patch with nothing but two nuclei that touch in the middle, one pale and one dark."""
-    source = dataclasses.replace(
-        even_discs, shade=np.zeros(3, np.float32), chromatin=np.zeros_like(even_discs.chromatin)
-    )
-    drawn = draw_patch(source, source, source.image, PLAIN, np.random.RandomState(1))
-    label = np.zeros((128, 128), np.uint16)
-    label[40:88, 30:64], label[40:88, 64:98] = 1, 2
-    mask = dataclasses.replace(drawn.mask, label=label, category=np.zeros(2, np.int64))
-    drawn = dataclasses.replace(
-        drawn,
-        mask=mask,
-        colours=np.float32([[0.6] * 3, [0.6] * 3, [1.2] * 3]),
-        hue=np.zeros(3, np.float32),
-        threshold=np.full(3, -np.inf, np.float32),
-        strength=np.zeros(3, np.float32),
-        edge_sigma=sigma,
-        focus=np.uint8(focus),
-    )
-    return paint_patch(source, source, source.image, drawn).image.astype(float)
+@pytest.fixture
+def touching(even_discs, plain_settings):
+    """The function that paints two nuclei that touch in the middle, one pale and one dark, and nothing but them."""
+
+    def paint(sigma, focus=(0, 1, 1)):
+        source = dataclasses.replace(
+            even_discs, shade=np.zeros(3, np.float32), chromatin=np.zeros_like(even_discs.chromatin)
+        )
+        drawn = draw_patch(source, source, source.image, plain_settings, np.random.RandomState(1))
+        label = np.zeros((128, 128), np.uint16)
+        label[40:88, 30:64], label[40:88, 64:98] = 1, 2
+        mask = dataclasses.replace(drawn.mask, label=label, category=np.zeros(2, np.int64))
+        drawn = dataclasses.replace(
+            drawn,
+            mask=mask,
+            colours=np.float32([[0.6] * 3, [0.6] * 3, [1.2] * 3]),
+            hue=np.zeros(3, np.float32),
+            threshold=np.full(3, -np.inf, np.float32),
+            strength=np.zeros(3, np.float32),
+            edge_sigma=sigma,
+            focus=np.uint8(focus),
+        )
+        return paint_patch(source, source, source.image, drawn).image.astype(float)
+
+    return paint
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
-def test_nuclei_that_touch_go_over_into_each_other_as_softly_as_into_the_background(even_discs, sigma):
-    row = touching(even_discs, sigma)[64, 40:88, 0]
+def test_nuclei_that_touch_go_over_into_each_other_as_softly_as_into_the_background(touching, sigma):
+    row = touching(sigma)[64, 40:88, 0]
     pale, dark = 255 * np.exp(-0.6), 255 * np.exp(-1.2)
     assert row[0] == pytest.approx(pale, abs=1.5)
     assert row[-1] == pytest.approx(dark, abs=1.5)
@@ -52,16 +48,16 @@ def test_nuclei_that_touch_go_over_into_each_other_as_softly_as_into_the_backgro
     assert np.abs(np.diff(row)).max() == pytest.approx(steepest, rel=0.2)
 
 
-def test_without_blur_nuclei_end_at_their_pixels(even_discs):
-    row = touching(even_discs, 0)[64, 20:108, 0]
+def test_without_blur_nuclei_end_at_their_pixels(touching):
+    row = touching(0)[64, 20:108, 0]
     steps = np.flatnonzero(np.diff(row)) + 20
     np.testing.assert_array_equal(steps, [29, 63, 97])
 
 
-def test_a_nucleus_off_the_focal_plane_has_softer_boundaries(even_discs):
+def test_a_nucleus_off_the_focal_plane_has_softer_boundaries(touching):
     steepest = []
     for plane in range(3):
-        image = touching(even_discs, 2.0, focus=(0, plane, 1))
+        image = touching(2.0, focus=(0, plane, 1))
         steepest.append(np.abs(np.diff(image[64, 10:50, 0])).max())
     assert steepest[0] > 1.3 * steepest[1] > 1.3 * 1.15 * steepest[2]
 

@@ -6,30 +6,25 @@ import cv2
 import numpy as np
 import pytest
 
-from nucleosynth.transforms.masks import MaskSettings, NucleusPrior
+from nucleosynth.transforms.masks import NucleusPrior
 from nucleosynth.transforms.stain import rgb_to_od
-from nucleosynth.transforms.synthesis import SynthesisSettings, analyze_tile, draw_patch, paint_patch
-from nucleosynth.transforms.texture import DistractorSettings
+from nucleosynth.transforms.synthesis import analyze_tile, draw_patch, paint_patch
 
-# Nothing but nuclei changes the background.
-BARE = SynthesisSettings(
-    size=256,
-    mask=MaskSettings(empty=0),
-    distractors=DistractorSettings(debris_per_mm2=(0, 0), shadows=0),
-    blur_spots=0,
-    stain_spread=0,
-    depth=(1, 1),
-)
+
+@pytest.fixture
+def bare(plain_settings):
+    """Large patches whose nuclei are as dark as those that lend their colours."""
+    return dataclasses.replace(plain_settings, size=256, depth=(1, 1))
 
 
 def draw(source, settings, seed):
     return draw_patch(source, source, source.image, settings, np.random.RandomState(seed))
 
 
-def test_vesicular_nuclei_are_pale_inside_with_a_dark_rim(tiles):
+def test_vesicular_nuclei_are_pale_inside_with_a_dark_rim(bare, tiles):
     """Beside nuclei of the same patch that are not; of a patch with vesicular ones, some or all are."""
     settings = dataclasses.replace(
-        BARE, prior=NucleusPrior(density=3000, area=80, area_spread=0.1), cleared=(0, 0), vesicular=1
+        bare, prior=NucleusPrior(density=3000, area=80, area_spread=0.1), cleared=(0, 0), vesicular=1
     )
     inner, rims, shares = {True: [], False: []}, {True: [], False: []}, []
     for seed in range(16):
@@ -50,21 +45,21 @@ def test_vesicular_nuclei_are_pale_inside_with_a_dark_rim(tiles):
     assert max(shares) > 0.7
 
 
-def test_vesicular_nuclei_are_no_paler_than_the_lamp(even_discs):
+def test_vesicular_nuclei_are_no_paler_than_the_lamp(bare, even_discs):
     """Under a dim lamp glass is grey, and what is cleared is no brighter than that."""
     grey = 0.6
     dim = analyze_tile(np.rint(grey * even_discs.image).astype(np.uint8))
-    settings = dataclasses.replace(BARE, prior=NucleusPrior(density=3000, area=80), vesicular=1)
+    settings = dataclasses.replace(bare, prior=NucleusPrior(density=3000, area=80), vesicular=1)
     for seed in range(4):
         patch = paint_patch(dim, dim, dim.image, draw(dim, settings, seed))
         assert (patch.image.max(axis=(0, 1)) <= dim.image.max(axis=(0, 1)) + 3).all()
 
 
-def test_patches_with_vesicular_nuclei_have_larger_ones(tiles):
+def test_patches_with_vesicular_nuclei_have_larger_ones(bare, tiles):
     mean = {}
     for share in (0, 1):
         settings = dataclasses.replace(
-            BARE, prior=NucleusPrior(density=2000, area=60, area_spread=0.1), vesicular=share
+            bare, prior=NucleusPrior(density=2000, area=60, area_spread=0.1), vesicular=share
         )
         areas = []
         for seed in range(12):
