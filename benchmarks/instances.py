@@ -16,15 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.inferers import SlidingWindowInferer
 from rich.progress import track
 
 from nucleosynth.data.patches import SyntheticPatches
 from nucleosynth.data.tilestore import open_tiles
 from nucleosynth.metrics import score_instances
-from nucleosynth.networks import DETECTION, SEGMENTATION, build_network, from_uint8, load_weights
+from nucleosynth.networks import DETECTION, SEGMENTATION
 from nucleosynth.postprocess import InstanceSettings, label_nuclei
+from nucleosynth.slides.array import maps_of
+from nucleosynth.slides.model import load_segmenter
 from nucleosynth.transforms.synthesis import SynthesisSettings
 
 VALUES = {
@@ -42,18 +42,15 @@ Maps = list[tuple[np.ndarray, np.ndarray]]
 
 def predict(arguments: argparse.Namespace) -> tuple[Maps, float]:
     """Maps of patches from the tiles that the training of the same seed held out, and the tiles' scale."""
-    bundle = arguments.model / "nuclei_segmentation"
-    network = load_weights(build_network(bundle / "configs/inference.yaml", "network_def"), bundle / "models/model.pt")
-    inferer = SlidingWindowInferer(256, sw_batch_size=4, overlap=0.25, mode="gaussian", padding_mode="replicate")
+    segmenter = load_segmenter(arguments.model)
     tiles = open_tiles(arguments.tiles, arguments.size)
     settings = SynthesisSettings(size=arguments.size).at_scale(tiles.mpp)
     patches = SyntheticPatches(tiles.held_out, settings, seed=arguments.seed, pairs=False, labels=True)
     maps: Maps = []
     for number in track(range(arguments.count), "predicting"):
         patch = patches[number]
-        with torch.inference_mode():
-            probability = inferer(from_uint8(patch["image"][None]), network)[0].sigmoid()
-        maps.append((probability.numpy(), patch["label"][0].numpy()))
+        image = np.ascontiguousarray(patch["image"].numpy().transpose(1, 2, 0))
+        maps.append((maps_of(image, segmenter), patch["label"][0].numpy()))
     return maps, tiles.mpp
 
 

@@ -65,6 +65,15 @@ def segment(
     batch_size: Annotated[
         int | None, typer.Option(help="Windows that the network sees at a time.", show_default="as the model says")
     ] = None,
+    turns: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|2|4",
+            help="In how many orientations the network looks at each place: 1 takes half as long as 2, and is a little "
+            "less accurate.",
+            show_default="as the model says, 2",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that outline nuclei; 1 is a thread.", show_default="all cores but one"),
@@ -89,6 +98,11 @@ def segment(
         more = chosen_formats(formats or ())
     except ValueError as error:
         raise InputError(f"--{error}") from error
-    given = {"device": device, "segmenter#batch_size": batch_size, "segmenter#workers": workers}
+    given = {
+        "device": device,
+        "segmenter#batch_size": batch_size,
+        "segmenter#turns": turns,
+        "segmenter#workers": workers,
+    }
     segmenter = load_segmenter(model, {key: value for key, value in given.items() if value is not None})
     say_segmented(segment_slides(inputs, output, segmenter, settings, more))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from ..slides.model import load_segmenter
 from ..slides.segmentation import SlideSegmenter
 
 __all__ = ["Teacher"]
+
+_TURNS = 4  # It looks once, and all that follows learns from that.
 
 
 class Teacher:
@@ -72,7 +74,7 @@ class Teacher:
             )
         new = [tile for tile in tiles if not self.picture(tile).exists()]
         for tile in track(new, "Looking at tiles"):
-            maps = np.mean(list(_looks(read_image(tile.path), segmenter)), axis=0)
+            maps = maps_of(read_image(tile.path), segmenter)
             picture = np.zeros((*maps.shape[1:], 3), np.uint8)
             picture[..., :2] = np.rint(255 * maps).astype(np.uint8).transpose(1, 2, 0)
             write_png(self.picture(tile), picture)
@@ -99,15 +101,8 @@ class Teacher:
         return self._load().instances
 
     def _load(self) -> SlideSegmenter:
-        return load_segmenter(self.model, {"device": self.device})
+        return load_segmenter(self.model, {"device": self.device, "segmenter#turns": _TURNS})
 
     def _maps(self, tile: Tile) -> np.ndarray:
         picture = read_image(self.picture(tile))
         return np.ascontiguousarray(picture[..., :2].transpose(2, 0, 1)) / np.float32(255)
-
-
-def _looks(image: np.ndarray, segmenter: SlideSegmenter) -> Iterator[np.ndarray]:
-    """Maps of an image, float32, shape (2, H, W), from what the network sees in its four quarter turns."""
-    for turns in range(4):
-        maps = maps_of(np.ascontiguousarray(np.rot90(image, turns)), segmenter)
-        yield np.rot90(maps, -turns, (1, 2)).astype(np.float32)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
 
 from nucleosynth.transforms.stain import fill_small_holes
 
-from .peaks import prominent_peaks
+from .basins import divide_among_peaks
 
 __all__ = ["InstanceSettings", "label_nuclei"]
 
@@ -35,7 +34,7 @@ class InstanceSettings:
         mpp: scale of the maps, µm per pixel.
     """
 
-    detection_prominence: float = 0.2
+    detection_prominence: float = 0.15
     segmentation_threshold: float = 0.6
     detection_smoothing_um: float = 0.6
     segmentation_smoothing_um: float = 0.25
@@ -78,47 +77,13 @@ def label_nuclei(detection: np.ndarray, segmentation: np.ndarray, settings: Inst
     inside = _smooth(segmentation, settings.segmentation_smoothing_um / settings.mpp)
     # A hole is never larger than the largest nuclei; larger gaps are rings of nuclei around tissue.
     mask = fill_small_holes(inside > settings.segmentation_threshold, 100 / settings.mpp**2)
-    label = _divided(cores, _markers(cores, mask, settings), mask)
+    label = divide_among_peaks(cores, mask, settings.detection_prominence)
     return _drop(label, segmentation, settings.min_area_um2 / settings.mpp**2, settings.min_probability)
 
 
 def _smooth(probability: np.ndarray, sigma: float) -> np.ndarray:
     probability = probability.astype(np.float32)
     return cv2.GaussianBlur(probability, (0, 0), sigma) if sigma > 0 else probability
-
-
-def _markers(cores: np.ndarray, mask: np.ndarray, settings: InstanceSettings) -> np.ndarray:
-    """Where the nuclei of the mask have their peaks: indices into the flattened maps.
-
-    What was smoothed holds nothing that would be lost on every second pixel, and is searched in a quarter of the time.
-    """
-    stride = max(1, int(settings.detection_smoothing_um / settings.mpp))
-    coarse = np.where(mask[::stride, ::stride], cores[::stride, ::stride], 0)
-    rows, columns = np.unravel_index(prominent_peaks(coarse, settings.detection_prominence), coarse.shape)
-    return np.ravel_multi_index((rows * stride, columns * stride), mask.shape)
-
-
-def _divided(cores: np.ndarray, peaks: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Ids, int32, shape (H, W), of the regions of the mask, and of the parts of those that hold several peaks.
-
-    Args:
-        cores: float, shape (H, W), probability of being in a core.
-        peaks: intp, shape (N,), indices into the flattened mask, where it is true.
-        mask: bool, shape (H, W).
-    """
-    regions, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-    home = label.ravel()[peaks]
-    several = np.bincount(home, minlength=regions) > 1
-    if several.any():
-        # A watershed would fill a region of one peak with it: only the others have to be flooded.
-        inside = np.flatnonzero(mask)
-        inside = inside[several[label.ravel()[inside]]]
-        clump, markers = np.zeros_like(mask), np.zeros(mask.shape, np.int32)
-        clump.ravel()[inside] = True
-        peaks = peaks[several[home]]
-        markers.ravel()[peaks] = np.arange(regions, regions + len(peaks))
-        label.ravel()[inside] = watershed(-cores, markers, mask=clump).ravel()[inside]
-    return label
 
 
 def _drop(label: np.ndarray, segmentation: np.ndarray, least_area: float, least_mean: float) -> np.ndarray:

@@ -100,7 +100,7 @@ def maps_of(image: np.ndarray, segmenter: SlideSegmenter) -> np.ndarray:
         segmenter: of :func:`~nucleosynth.slides.model.load_segmenter`.
 
     Returns:
-        float16, shape (2, H, W): probability of the core of a nucleus, and of a nucleus.
+        float32, shape (2, H, W): probability of the core of a nucleus, and of a nucleus.
     """
     return _predict(image, segmenter)[1]
 

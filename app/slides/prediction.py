@@ -15,7 +15,10 @@ from ..networks import DETECTION, SEGMENTATION, from_uint8
 from .lanes import Lanes
 from .plan import SlideTile
 
-__all__ = ["PendingMaps", "TilePredictor", "gains_from_bfloat16"]
+__all__ = ["TURNS", "PendingMaps", "TilePredictor", "gains_from_bfloat16"]
+
+TURNS = (1, 2, 4)
+"""In how many orientations a network can look at a tile."""
 
 _SIGMA_SCALE = 0.125  # Of the window, as MONAI's sliding windows have it.
 _LEAST_IMPORTANCE = 1e-3
@@ -36,7 +39,7 @@ class PendingMaps:
     """Maps of a tile that a device may still be at work on.
 
     Attributes:
-        maps: on the host, float16, shape (2, h, w), or what becomes of it in another thread.
+        maps: on the host, float32, shape (2, h, w), or what becomes of it in another thread.
         arrived: when a GPU has put them there; None: they are valid as soon as they are there.
     """
 
@@ -72,9 +75,11 @@ class TilePredictor:
         batch_size: windows at a time.
         bfloat16: whether to compute in bfloat16 where that loses nothing that matters; None does where it is faster.
         compiled: whether to compile the network first, which pays on many slides.
+        turns: in how many orientations it looks through each window, 1, 2 or 4: as it is, upside down, and on both
+            sides. Their mean is more certain than one look alone; each takes as long.
 
     Raises:
-        ValueError: ``batch_size`` is less than 1.
+        ValueError: ``batch_size`` is less than 1, or ``turns`` is another number.
     """
 
     def __init__(
@@ -85,13 +90,16 @@ class TilePredictor:
         batch_size: int = 4,
         bfloat16: bool | None = None,
         compiled: bool = False,
+        turns: int = 2,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if turns not in TURNS:
+            raise ValueError(f"turns must be one of {', '.join(map(str, TURNS))}, got {turns}")
         self.device = torch.device(device)
         network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.network = torch.compile(network) if compiled else network
-        self.batch_size, self.compiled = batch_size, compiled
+        self.batch_size, self.compiled, self.turns = batch_size, compiled, turns
         self.bfloat16 = gains_from_bfloat16(self.device) if bfloat16 is None else bfloat16
         on_gpu = self.device.type == "cuda"
         # Pixels go to the GPU, and maps come from it, while it computes.
@@ -115,7 +123,7 @@ class TilePredictor:
             tile: of the plan.
 
         Returns:
-            float16, shape (2, h, w), of the region: probability of the core of a nucleus, and of a nucleus. Where no
+            float32, shape (2, h, w), of the region: probability of the core of a nucleus, and of a nucleus. Where no
             window looked, 0.
         """
         if self._tiles is not None:
@@ -135,8 +143,8 @@ class TilePredictor:
                     weight[rows, columns] += self._importance
             rows, columns = tile.region.within(tile.frame)
             total, weight = total[:, rows, columns], weight[rows, columns]
-            probability = (total / weight.clamp_min(_LEAST_IMPORTANCE)).sigmoid_().mul_(weight > 0)
-            return probability.half()
+            seen = weight > 0
+            return total.div_(weight.clamp_min_(_LEAST_IMPORTANCE)).sigmoid_().mul_(seen).contiguous()
 
     def _upload(self, image: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image))
@@ -168,10 +176,17 @@ class TilePredictor:
     def logits(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits of windows, uint8, shape (B, w, w, 3), on the device: float32, shape (B, 2, w, w), without gradients.
 
-        It may be called in several threads at once.
+        They are the mean over all orientations. It may be called in several threads at once.
         """
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.network(from_uint8(crops.permute(0, 3, 1, 2)))[:, [DETECTION, SEGMENTATION]].float()
+            images = from_uint8(crops.permute(0, 3, 1, 2))
+            quarters = range(0, 4, 4 // self.turns)
+            return torch.stack([self._look(images, quarter) for quarter in quarters]).mean(dim=0)
+
+    def _look(self, images: torch.Tensor, quarter: int) -> torch.Tensor:
+        """Logits by a look from one side."""
+        seen = self.network(torch.rot90(images, quarter, (2, 3)))[:, [DETECTION, SEGMENTATION]].float()
+        return torch.rot90(seen, -quarter, (2, 3))
 
 
 def _batches(places: Sequence[tuple[slice, slice]], size: int) -> Iterator[Sequence[tuple[slice, slice]]]:

@@ -72,6 +72,7 @@ class _Run:
     plan: PlanSettings
     bfloat16: bool
     compiled: bool
+    turns: int
 
 
 @dataclass
@@ -98,6 +99,7 @@ class SlideSegmenter:
         batch_size: windows at a time.
         bfloat16: whether to compute in bfloat16; None does where the device gains from it.
         compiled: whether to compile the network first.
+        turns: in how many orientations the network looks at each place, see :class:`TilePredictor`.
         workers: how many outline nuclei beside the network, see :func:`~nucleosynth.slides.outlining.outlining_pool`;
             None takes all cores but one, at most 8.
 
@@ -115,12 +117,13 @@ class SlideSegmenter:
         batch_size: int = 4,
         bfloat16: bool | None = None,
         compiled: bool = False,
+        turns: int = 2,
         workers: int | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.instances, self.plan = instances, plan or PlanSettings()
-        self.predictor = TilePredictor(network, device, self.plan.window, batch_size, bfloat16, compiled)
+        self.predictor = TilePredictor(network, device, self.plan.window, batch_size, bfloat16, compiled, turns)
         self.workers = workers or min(max((os.cpu_count() or 1) - 1, 1), 8)
         self.model_sha256 = hashlib.sha256(Path(model_file).read_bytes()).hexdigest()
 
@@ -133,6 +136,7 @@ class SlideSegmenter:
             plan=self.plan,
             bfloat16=self.predictor.bfloat16,
             compiled=self.predictor.compiled,
+            turns=self.predictor.turns,
         )
 
 

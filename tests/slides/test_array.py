@@ -87,7 +87,7 @@ def test_the_package_has_nothing_else_of_that_kind():
 def test_maps_are_of_the_images_own_size_and_hold_its_nuclei(phantom, bundle):
     segmenter = load_segmenter(bundle)
     maps = maps_of(phantom.image[301:602, 403:806], segmenter)
-    assert maps.dtype == np.float16
+    assert maps.dtype == np.float32
     assert maps.shape == (2, 301, 403)
     assert 0 <= maps.min() <= maps.max() <= 1
     label = label_nuclei(*maps, segmenter.instances)

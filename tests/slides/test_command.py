@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -51,6 +52,17 @@ def test_the_folder_of_a_slide_holds_what_is_promised(whole):
     assert record["command"] == "segment"
     assert record["versions"]["torch"]
     assert set(record["seconds"]) == {"read", "normalize", "predict", "outline", "export", "total"}
+
+
+def test_turns_are_recorded_and_those_of_another_run_do_not_mix(whole, slide, bundle, tmp_path):
+    assert json.loads((whole / "run.json").read_text())["settings"]["turns"] == 2
+    output = shutil.copytree(whole, tmp_path / "phantom").parent
+    refused = run(slide, "-o", output, "--model", bundle, "--turns", 1)
+    assert refused.returncode == 2
+    assert "turns was 2, now 1" in refused.stderr
+    wrong = run(slide, "-o", output, "--model", bundle, "--turns", 3)
+    assert wrong.returncode == 2
+    assert "turns must be one of 1, 2, 4, got 3" in wrong.stderr
 
 
 @pytest.mark.slow

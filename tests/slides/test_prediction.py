@@ -27,10 +27,11 @@ def image(rng):
 def whole_map(image, tissue, plan, predictor):
     """Maps of a slide that is all in memory, tile by tile, each core's own part."""
     size = image.shape[1::-1]
-    result = np.zeros((2, *image.shape[:2]), np.float16)
+    result = np.zeros((2, *image.shape[:2]), np.float32)
     for tile in plan_slide(size, tissue, plan):
         maps = predictor(image[tile.frame.top : tile.frame.bottom, tile.frame.left : tile.frame.right], tile)
         assert maps.shape == (2, *tile.region.size[::-1])
+        assert maps.dtype == np.float32
         core = (tile.core.top, tile.core.bottom), (tile.core.left, tile.core.right)
         result[:, slice(*core[0]), slice(*core[1])] = maps[(slice(None), *tile.core.within(tile.region))]
     return result
@@ -38,7 +39,7 @@ def whole_map(image, tissue, plan, predictor):
 
 def test_maps_are_those_of_monai(network, image):
     """On an image that is one tile, the same as MONAI's inferer, which the bundle's inference.yaml has."""
-    predictor = TilePredictor(network, "cpu", 64, bfloat16=False)
+    predictor = TilePredictor(network, "cpu", 64, bfloat16=False, turns=1)
     maps = whole_map(image, None, PlanSettings(core=500, halo=0, window=64, stride=48), predictor)
     inferer = SlidingWindowInferer(64, overlap=0.25, mode="gaussian")
     with torch.inference_mode():
@@ -111,6 +112,25 @@ def test_a_compiled_network_sees_the_same(image):
     np.testing.assert_allclose(maps[1], maps[0], atol=2e-3)
 
 
+@pytest.mark.parametrize(("turns", "quarters"), [(1, [0]), (2, [0, 2]), (4, [0, 1, 2, 3])])
+def test_logits_are_the_mean_over_all_orientations(network, image, turns, quarters):
+    windows = torch.from_numpy(np.stack([image[:64, :64], image[60:124, 90:154]]))
+    found = TilePredictor(network, "cpu", 64, bfloat16=False, turns=turns).logits(windows)
+    with torch.inference_mode():
+        looks = [network(from_uint8(torch.rot90(windows, each, (1, 2)).permute(0, 3, 1, 2))) for each in quarters]
+    expected = sum(torch.rot90(look, -each, (2, 3)) for look, each in zip(looks, quarters, strict=True)) / turns
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_maps_of_a_tile_turn_with_it(network, image):
+    """Seen from all sides, whichever side is up."""
+    (tile,) = plan_slide((64, 64), None, PLAN)
+    predictor = TilePredictor(network, "cpu", 64, bfloat16=False, turns=4)
+    window = image[:64, :64]
+    turned = predictor(np.ascontiguousarray(np.rot90(window)), tile)
+    np.testing.assert_allclose(np.rot90(turned, -1, (1, 2)), predictor(window, tile), atol=1e-5)
+
+
 def test_a_device_is_known_to_gain_or_not():
     assert isinstance(TilePredictor(torch.nn.Conv2d(3, 2, 1), "cpu", 64).bfloat16, bool)
     assert gains_from_bfloat16(torch.device("cpu")) == any(
@@ -121,3 +141,9 @@ def test_a_device_is_known_to_gain_or_not():
 def test_a_batch_of_no_windows_is_refused(network):
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         TilePredictor(network, "cpu", 64, batch_size=0)
+
+
+@pytest.mark.parametrize("turns", [0, 3, 8])
+def test_other_numbers_of_orientations_are_refused(network, turns):
+    with pytest.raises(ValueError, match=f"turns must be one of 1, 2, 4, got {turns}"):
+        TilePredictor(network, "cpu", 64, turns=turns)
