@@ -71,9 +71,9 @@ def tiles(block: np.ndarray, side: int) -> Iterator[bytes]:
             yield encoded[place]
 
 
-def whole_run(path: str, output: str, model: str) -> dict[str, Any]:
+def whole_run(path: str, output: str, model: str, turns: int) -> dict[str, Any]:
     """Segment a slide, then send the bare network over some of the same tiles again."""
-    segmenter = load_segmenter(model)
+    segmenter = load_segmenter(model, {"segmenter#turns": turns})
     begun = time.perf_counter()
     (report,) = segment_slides([path], output, segmenter, SegmentSettings())
     elapsed = time.perf_counter() - begun

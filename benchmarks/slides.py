@@ -1,6 +1,6 @@
 """How fast are nuclei of slides found, in how much memory, and what does it cost beside the network?
 
-    python benchmarks/slides.py --model MODEL [SLIDE ...] [--side 20480] [--json FILE]
+    python benchmarks/slides.py --model MODEL [SLIDE ...] [--side 20480] [--turns 2] [--json FILE]
 
 Makes phantom slides of SIDE x SIDE pixels and of a quarter of that area, at 0.25 µm/px (a field of phantom tissue,
 repeated), and segments them and the given slides, each in a process of its own, as ``nucleosynth segment`` does. In the
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("slides", nargs="*")
     parser.add_argument("--model", required=True)
     parser.add_argument("--side", type=int, default=20480)
+    parser.add_argument("--turns", type=int, default=2, help="orientations that the network looks from")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     let_threads_sleep()  # As the command line does, before torch is there.
@@ -51,7 +52,7 @@ def main() -> None:
         ]
         rows = []
         for number, path in enumerate([*map(str, phantoms), *arguments.slides]):
-            rows.append(in_process("whole_run", path, str(folder / str(number)), arguments.model))
+            rows.append(in_process("whole_run", path, str(folder / str(number)), arguments.model, arguments.turns))
             print(json.dumps(rows[-1]), flush=True)
         rates = in_process("after_the_network", str(phantoms[0]), str(folder / "0"), arguments.model)
         reading = in_process("readers", str(phantoms[0]))

@@ -133,7 +133,7 @@ def test_a_least_area_of_0_leaves_no_gap_in_the_ids():
 
 
 def test_smoothing_keeps_a_noisy_pixel_from_splitting_a_nucleus():
-    """0.25 µm are 1 pixel at 0.25 µm/px, which leaves 0.16 of it, and a quarter of one at 1: there it stands as it is."""
+    """0.25 µm are 1 pixel at 0.25 µm/px, which leaves 0.16 of it, and a quarter of one at 1, which leaves all."""
     segmentation, detection = discs((32, 32), radius=14), discs((32, 32), radius=5)
     detection[32, 42] = 1
     for mpp, nuclei in ((0.25, 1), (1.0, 2)):
