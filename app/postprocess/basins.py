@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 __all__ = ["divide_among_peaks"]
 
 _STEPS = 4  # Levels that a prominence is divided into.
+# Of neighbours across, and of those one above the other: places in the list of pixels of a mask, twice shape (K,).
+_Pairs = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def divide_among_peaks(height: np.ndarray, mask: np.ndarray, prominence: float) 
     return part
 
 
-def _neighbours(mask: np.ndarray, inside: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Pairs of pixels side by side, and one below the other: their places in the list of pixels of the mask."""
+def _neighbours(mask: np.ndarray, inside: np.ndarray) -> _Pairs:
+    """Pixels of the mask, given by flat indices, that are neighbours."""
     width = mask.shape[1]
     left = np.flatnonzero((np.diff(inside) == 1) & (inside[1:] % width != 0))
     # From 1, so that 0 is outside; below the last row all is.
@@ -79,7 +81,7 @@ def _neighbours(mask: np.ndarray, inside: np.ndarray) -> tuple[tuple[np.ndarray,
     return (left, left + 1), (upper, below[upper] - 1)
 
 
-def _basins(heights: np.ndarray, pairs: tuple[tuple[np.ndarray, np.ndarray], ...]) -> tuple[np.ndarray, np.ndarray]:
+def _basins(heights: np.ndarray, pairs: _Pairs) -> tuple[np.ndarray, np.ndarray]:
     """Basin of each pixel, and the pixel that is the peak of each basin."""
     # Positive numbers are in the order of their bits; of equal neighbours the later one is taken, so that no two point
     # at each other.
@@ -102,13 +104,14 @@ def _basins(heights: np.ndarray, pairs: tuple[tuple[np.ndarray, np.ndarray], ...
     return number[towards], peaks
 
 
-def _cross_level_ground(
-    heights: np.ndarray, pairs: tuple[tuple[np.ndarray, np.ndarray], ...], towards: np.ndarray
-) -> None:
+def _cross_level_ground(heights: np.ndarray, pairs: _Pairs, towards: np.ndarray) -> None:
     """Where no neighbour is higher, but some are as high, go to the nearest from which there is a way up; in place."""
-    even = [(one[level], other[level]) for one, other in pairs for level in (heights[one] == heights[other],)]
-    one, other = (np.concatenate([each[k] for each in even]) for k in (0, 1))
-    start, end = np.concatenate([one, other]), np.concatenate([other, one])
+    starts, ends = [], []
+    for one, other in pairs:
+        level = heights[one] == heights[other]
+        starts += [one[level], other[level]]
+        ends += [other[level], one[level]]
+    start, end = np.concatenate(starts), np.concatenate(ends)
     lost = heights[towards] == heights
     while True:
         # From its edge inwards, a pixel further each time.
@@ -119,9 +122,7 @@ def _cross_level_ground(
         lost[start[led]] = False
 
 
-def _graph(
-    heights: np.ndarray, pairs: tuple[tuple[np.ndarray, np.ndarray], ...], basin: np.ndarray, peaks: np.ndarray
-) -> _Graph:
+def _graph(heights: np.ndarray, pairs: _Pairs, basin: np.ndarray, peaks: np.ndarray) -> _Graph:
     """Which basins meet, and where it is highest."""
     borders = []
     for one, other in pairs:
@@ -161,7 +162,8 @@ def _forest(graph: _Graph, peaks: np.ndarray) -> np.ndarray:
     """The part that each basin belongs to, shape (N,), from 0."""
     count = len(graph.top)
     # All peaks hang on one more node, by edges that are the first to be taken: cut off, each keeps what it gathered.
-    depth = np.concatenate([1 + graph.height.max(initial=0) - graph.height, np.full(len(peaks), 0.5)])
+    height = graph.height.astype(np.float64)
+    depth = np.concatenate([1 + height.max(initial=0) - height, np.full(len(peaks), 0.5)])
     first = np.concatenate([graph.first, np.full(len(peaks), count)])
     second = np.concatenate([graph.second, peaks])
     tree = minimum_spanning_tree(coo_array((depth, (first, second)), shape=(count + 1,) * 2).tocsr()).tocoo()
