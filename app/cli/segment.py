@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from ..slides.settings import FORMATS, NORMALIZATIONS, SegmentSettings, chosen_formats
+from ..slides.settings import FORMATS, NORMALIZATIONS, TURNS, SegmentSettings, chosen_formats
 from ..summaries import say_segmented
 from .application import app
 from .options import InputScale, Reader
@@ -63,12 +63,13 @@ def segment(
         typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Windows that the network sees at a time.", show_default="as the model says")
+        int | None,
+        typer.Option(help="Windows that the network sees at a time.", show_default="as the model says"),
     ] = None,
     turns: Annotated[
         int | None,
         typer.Option(
-            metavar="1|2|4",
+            metavar="|".join(map(str, TURNS)),
             help="In how many orientations the network looks at each place: 1 takes half as long as 2, and is a little "
             "less accurate.",
             show_default="as the model says, 2",
@@ -93,6 +94,8 @@ def segment(
     from ..slides.model import load_segmenter
     from ..slides.segmentation import segment_slides
 
+    if turns is not None and turns not in TURNS:
+        raise InputError(f"--turns must be one of {', '.join(map(str, TURNS))}, got {turns}")
     try:
         settings = SegmentSettings(mpp=mpp, reader=reader, whole=whole, normalize=normalize)
         more = chosen_formats(formats or ())

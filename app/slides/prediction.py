@@ -14,11 +14,9 @@ from monai.utils import BlendMode
 from ..networks import DETECTION, SEGMENTATION, from_uint8
 from .lanes import Lanes
 from .plan import SlideTile
+from .settings import TURNS
 
-__all__ = ["TURNS", "PendingMaps", "TilePredictor", "gains_from_bfloat16"]
-
-TURNS = (1, 2, 4)
-"""In how many orientations a network can look at a tile."""
+__all__ = ["PendingMaps", "TilePredictor", "gains_from_bfloat16"]
 
 _SIGMA_SCALE = 0.125  # Of the window, as MONAI's sliding windows have it.
 _LEAST_IMPORTANCE = 1e-3

@@ -13,6 +13,7 @@ __all__ = [
     "NORMALIZATIONS",
     "READERS",
     "SMALLEST_TILE",
+    "TURNS",
     "TYPE_SOURCES",
     "SegmentSettings",
     "TileSettings",
@@ -22,6 +23,7 @@ __all__ = [
 FORMATS = ("ome-tiff", "dicom", "anndata")
 READERS = ("auto", "cucim", "openslide")
 NORMALIZATIONS = ("none", "reinhard", "macenko")
+TURNS = (1, 2, 4)  # In how many orientations a network can look at a place.
 TYPE_SOURCES = ("folder", "image")
 SMALLEST_TILE = 64  # Pixels; less shows no tissue, only parts of a few nuclei.
 

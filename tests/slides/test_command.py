@@ -62,7 +62,7 @@ def test_turns_are_recorded_and_those_of_another_run_do_not_mix(whole, slide, bu
     assert "turns was 2, now 1" in refused.stderr
     wrong = run(slide, "-o", output, "--model", bundle, "--turns", 3)
     assert wrong.returncode == 2
-    assert "turns must be one of 1, 2, 4, got 3" in wrong.stderr
+    assert wrong.stderr == "nucleosynth: error: --turns must be one of 1, 2, 4, got 3\n"
 
 
 @pytest.mark.slow
