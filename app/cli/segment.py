@@ -63,8 +63,7 @@ def segment(
         typer.Option(help="Where the network runs: cpu, cuda, cuda:1.", show_default="cuda, if there is one"),
     ] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(help="Windows that the network sees at a time.", show_default="as the model says"),
+        int | None, typer.Option(help="Windows that the network sees at a time.", show_default="as the model says")
     ] = None,
     turns: Annotated[
         int | None,
